@@ -1,0 +1,172 @@
+"""The article's experiment with its controls, on the full data: chapter 7's evidence.
+
+    COURSE_DATA_DIR=FOLDER python book/evidence/article.py
+
+For each seed: pretrain on MNIST, then train every arm on Fashion-MNIST with the same updates. Then the same with few
+Fashion-MNIST labels and a fixed number of updates. A finished seed is kept in ``_build/evidence``, so a run that was
+stopped goes on where it was. The result, helpers/results/article.json, holds
+
+``full``: by arm, a list over seeds of the test loss and accuracy before training and after each epoch (``scratch``
+has ten epochs, the others five); ``mnist_after``: accuracy on MNIST by epoch, with the head that learned MNIST;
+``few``: by labels a class and arm, the test accuracy after the last update, a list over seeds;
+``check``: a short run on the course-size data that the tests repeat.
+"""
+
+import argparse
+import hashlib
+import inspect
+import json
+import os
+import pathlib
+import platform
+import sys
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from tqdm import tqdm
+
+from helpers import data, evidence, transfer
+
+CACHE = pathlib.Path("_build/evidence/article")
+EPOCHS = 5
+FEW_LABELS = (1, 3, 10, 30, 100, 300, 1000)
+FEW_UPDATES, FEW_BATCH = 400, 32
+CHECK_EPOCHS, CHECK_TOLERANCE = 2, 0.03
+
+
+def load_pair(size):
+    """Return MNIST and Fashion-MNIST as flat rows: two tuples x, y, x_test, y_test."""
+    sets = [data.load(name, size) for name in ("mnist", "fashion_mnist")]
+    return [(data.flatten(d.x_train), d.y_train, data.flatten(d.x_test), d.y_test) for d in sets]
+
+
+def pretrain(mnist, seed, epochs=EPOCHS):
+    """Return the network trained on MNIST, and its record."""
+    source = transfer.start("scratch", None, seed)
+    return source, transfer.train(source, *mnist, epochs=epochs, seed=seed)
+
+
+def run_arm(arm, source, mnist, fashion, seed, epochs=EPOCHS):
+    """Return an arm's record on Fashion-MNIST, with its accuracy on MNIST by epoch where weights were copied."""
+    model = transfer.start(arm, source, seed)
+    old = transfer.build_network()
+    mnist_accuracy = []
+
+    def ask_mnist(epoch):
+        hidden = model.get_layer("hidden").get_weights()
+        head = (model if arm == "article" else source).get_layer("head").get_weights()
+        old.set_weights(hidden + head)
+        mnist_accuracy.append(float(old.evaluate(*mnist[2:], batch_size=1000, verbose=0)[1]))
+
+    follow = ask_mnist if arm in ("article", "hidden") else None
+    record = transfer.train(model, *fashion, epochs=epochs, seed=seed, after_epoch=follow)
+    return record | ({"mnist_after": mnist_accuracy} if follow else {})
+
+
+def run_few(arm, source, fashion, count, seed):
+    """Return the test accuracy after a fixed number of updates on ``count`` labels a class."""
+    x, y, x_test, y_test = fashion
+    rng = np.random.default_rng([seed, count])
+    chosen = data.few_per_class(y, count, rng)
+    repeats = -(-FEW_UPDATES * FEW_BATCH // len(chosen))
+    order = np.concatenate([rng.permutation(chosen) for _ in range(repeats)])[: FEW_UPDATES * FEW_BATCH]
+    model = transfer.start(arm, source, seed)
+    model.fit(x[order], y[order], batch_size=FEW_BATCH, shuffle=False, verbose=0)
+    return float(model.evaluate(x_test, y_test, batch_size=1000, verbose=0)[1])
+
+
+def run_seed(seed, mnist, fashion):
+    """Return everything that one seed gives."""
+    source, record = pretrain(mnist, seed)
+    result = {"mnist": record, "full": {}, "few": {}}
+    for arm in transfer.ARMS:
+        epochs = 2 * EPOCHS if arm == "scratch" else EPOCHS  # ten: what pretraining and fine-tuning cost together
+        result["full"][arm] = run_arm(arm, source, mnist, fashion, seed, epochs)
+    for count in FEW_LABELS:
+        result["few"][str(count)] = {arm: run_few(arm, source, fashion, count, seed) for arm in transfer.ARMS}
+    return result
+
+
+def run_check():
+    """Return the short run that the tests repeat: two arms, one seed, the data that ship with the helpers."""
+    mnist, fashion = load_pair("course")
+    source, _ = pretrain(mnist, 0, CHECK_EPOCHS)
+    arms = ("scratch", "article")
+    accuracy = {a: run_arm(a, source, mnist, fashion, 0, CHECK_EPOCHS)["accuracy"][-1] for a in arms}
+    return {"size": "course", "seed": 0, "epochs": CHECK_EPOCHS, "tolerance": CHECK_TOLERANCE, "accuracy": accuracy}
+
+
+def cached(seed, key, mnist, fashion):
+    """Return a seed's result from the cache, or compute and keep it there."""
+    path = CACHE / f"{key}-{seed}.json"
+    if not path.exists():
+        began = time.perf_counter()
+        result = run_seed(seed, mnist, fashion)
+        result["seconds"] = round(time.perf_counter() - began, 1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".part").write_text(json.dumps(result), encoding="utf-8")
+        path.with_suffix(".part").replace(path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def rounded(value):
+    """Return nested lists and dicts with floats rounded to five decimals: half a test image is 0.00005."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def gather(runs):
+    """Turn a list over seeds into lists by arm."""
+    arms = list(transfer.ARMS)
+    return {
+        "mnist": {key: [run["mnist"][key] for run in runs] for key in ("loss", "accuracy")},
+        "full": {a: {key: [r["full"][a][key] for r in runs] for key in ("loss", "accuracy")} for a in arms},
+        "mnist_after": {a: [r["full"][a]["mnist_after"] for r in runs] for a in ("article", "hidden")},
+        "few": {str(n): {a: [r["few"][str(n)][a] for r in runs] for a in arms} for n in FEW_LABELS},
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20, help="number of paired seeds (default: 20)")
+    options = parser.parse_args()
+    try:
+        mnist, fashion = load_pair("full")
+    except (OSError, ValueError) as error:
+        sys.exit(f"article.py: {error}")
+    import keras
+    import tensorflow
+
+    code = inspect.getsource(sys.modules[__name__]) + inspect.getsource(transfer)
+    key = hashlib.sha256((code + tensorflow.__version__ + keras.__version__).encode()).hexdigest()[:12]
+    seeds = range(options.seeds)
+    runs = [cached(seed, key, mnist, fashion) for seed in tqdm(seeds, desc="article", unit="seed")]
+    result = {
+        "made_by": "book/evidence/article.py",
+        "seeds": list(seeds),
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tensorflow.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+        },
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "seconds": round(sum(run["seconds"] for run in runs)),
+        "epochs": EPOCHS,
+        "few_updates": FEW_UPDATES,
+        "few_batch": FEW_BATCH,
+        **gather(runs),
+        "check": run_check(),
+    }
+    path = evidence.FOLDER / "article.json"
+    path.write_text(json.dumps(rounded(result)) + "\n", encoding="utf-8")
+    print(f"{path.name}: {len(runs)} seeds, {result['seconds']} s")
+
+
+if __name__ == "__main__":
+    main()

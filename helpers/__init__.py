@@ -1,0 +1,22 @@
+"""What the chapters of *From Neurons to Transfer* share; one module per subject.
+
+========== ==============================================================
+module     subject
+========== ==============================================================
+data       the image data sets, checked and offline
+controls   figures whose sliders move without a kernel
+compare    is one way of training better than another: paired intervals
+evidence   results that took minutes to compute, stored with their origin
+transfer   the experiment of the article: one network, five ways to start
+plots      drawings that more than one chapter needs
+========== ==============================================================
+
+Importing the package is cheap: TensorFlow is loaded by the functions that need it.
+"""
+
+import os
+
+__version__ = "0.1.0"
+
+# TensorFlow writes pages of notes on the processor when it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
