@@ -26,6 +26,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CELL_SECONDS, CHAPTER_SECONDS = 30, 120
+LANGUAGE = {"name": "python", "pygments_lexer": "ipython3"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 FORBIDDEN_CODE = {
     r";\s*$": "a trailing ';' hides no output under nbval",
@@ -56,7 +57,7 @@ def read_chapter(path):
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
+            "language_info": dict(LANGUAGE),
             "course": course,
         }
     )
@@ -99,7 +100,7 @@ def execute(notebook, name, folder):
     Raises
     ------
     ChapterError
-        When a cell fails, writes to stderr or takes longer than its budget.
+        When a cell fails, stores what :func:`cell_problems` forbids or takes longer than its budget.
     """
     cell_seconds, chapter_seconds = budget(notebook, name)
     os.environ["PYTEST_CURRENT_TEST"] = "build"  # ipykernel then leaves C-level stderr out, as under nbval
@@ -129,15 +130,15 @@ def execute(notebook, name, folder):
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         number = max(started, default=0)
-        raise ChapterError(f"{name}, cell {number}:\n{notebook.cells[number].source}\n\n{plain(error)}") from error
+        raise ChapterError(f"{name}, cell {number}:\n{plain(error)}") from error
     finally:
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
+    tidy(notebook)
     for number, taken in seconds.items():
         cell = notebook.cells[number]
-        for output in cell.outputs:
-            if output.get("name") == "stderr":
-                raise ChapterError(f"{name}, cell {number} wrote to stderr:\n{cell.source}\n\n{output.text}")
+        for problem in cell_problems(cell):
+            raise ChapterError(f"{name}, cell {number}: {problem}\n{cell.source}")
         if taken > cell_seconds:
             raise ChapterError(f"{name}, cell {number} took {taken:.0f} s, its budget is {cell_seconds} s:\n{cell.source}")
     if sum(seconds.values()) > chapter_seconds:
@@ -152,6 +153,7 @@ def plain(error):
 
 def tidy(notebook):
     """Remove what differs from run to run or is of use only to the kernel that has ended."""
+    notebook.metadata["language_info"] = dict(LANGUAGE)
     for cell in code_cells(notebook):
         cell.metadata.pop("execution", None)
         for output in cell.outputs:
@@ -178,7 +180,6 @@ def build(chapter, folder, root=ROOT, force=False):
         seconds = {}
     else:
         seconds = execute(notebook, name, folder)
-        tidy(notebook)
     notebook.metadata["course"] |= {"inputs": stamp, "outputs": output_stamp(notebook)}
     text = nbformat.writes(notebook) + "\n"
     if out.exists() and out.read_text(encoding="utf-8") == text and not seconds:
@@ -239,6 +240,8 @@ def cell_problems(cell):
             found.append("a picture has no alt text (mystnb: image: alt) that says what it shows")
         if WIDGET_VIEW in data:
             found.append("a widget of a kernel that has ended is stored")
+        if "claim" in cell.metadata.get("tags", []):
+            found += [f"a claim does not hold: {line}" for line in text.splitlines() if not line.endswith(": True")]
     return found
 
 
