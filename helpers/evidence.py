@@ -1,9 +1,20 @@
-"""Results that took minutes to compute: stored with seeds, versions and times, drawn by the chapters."""
+"""Results that took minutes to compute: stored with seeds, versions and times, drawn by the chapters.
 
+The chapters call :func:`load`. The scripts in ``book/evidence`` call :func:`collect`, which can be stopped and goes on
+where it was, and :func:`store`.
+"""
+
+import hashlib
+import inspect
 import json
+import os
 import pathlib
+import platform
+import time
 
 FOLDER = pathlib.Path(__file__).parent / "results"
+CACHE = pathlib.Path("_build/evidence")
+PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 def load(name):
@@ -30,3 +41,93 @@ def load(name):
         known = ", ".join(sorted(repr(p.stem) for p in FOLDER.glob("*.json")))
         raise ValueError(f"There is no stored result {name!r}; there are {known}.")
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def collect(name, run_seed, seeds, depends_on):
+    """Return what a function gives for each seed, computing only what is not in the cache.
+
+    Parameters
+    ----------
+    name : str
+        Of the result; the cache is the folder ``_build/evidence/name`` below the working directory.
+    run_seed : callable
+        ``run_seed(seed)`` returns a dict that JSON can hold.
+    seeds : sequence of int
+    depends_on : sequence of modules or functions
+        What the results depend on: a change of their text, or of the versions of the packages, starts afresh.
+
+    Returns
+    -------
+    list of dict
+        One a seed, each with the ``"seconds"`` it took.
+    """
+    from tqdm import tqdm
+
+    text = "".join(inspect.getsource(thing) for thing in depends_on) + json.dumps(versions())
+    key = hashlib.sha256(text.encode()).hexdigest()[:12]
+    runs = []
+    for seed in tqdm(seeds, desc=name, unit="seed"):
+        path = CACHE / name / f"{key}-{seed}.json"
+        if not path.exists():
+            began = time.perf_counter()
+            result = run_seed(seed)
+            result["seconds"] = round(time.perf_counter() - began, 1)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")  # renamed when whole: a run killed while writing leaves no half file
+            part.write_text(json.dumps(result), encoding="utf-8")
+            part.replace(path)
+        runs.append(json.loads(path.read_text(encoding="utf-8")))
+    return runs
+
+
+def store(name, made_by, seeds, runs, **results):
+    """Write a result for :func:`load`, with where it comes from.
+
+    Parameters
+    ----------
+    name : str
+        Of the file in ``helpers/results``.
+    made_by : str
+        The script's path in the repository.
+    seeds : sequence of int
+    runs : list of dict
+        What :func:`collect` returned; their seconds are added up.
+    **results
+        What JSON can hold; floats are rounded to five decimals (of 10,000 test images one is 0.0001).
+
+    Returns
+    -------
+    pathlib.Path
+        The file written.
+    """
+    origin = {
+        "made_by": made_by,
+        "seeds": list(seeds),
+        "versions": versions(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "seconds": round(sum(run["seconds"] for run in runs)),
+    }
+    path = FOLDER / f"{name}.json"
+    path.write_text(json.dumps(_rounded(origin | results)) + "\n", encoding="utf-8")
+    return path
+
+
+def versions():
+    """Return the versions of Python and of the packages that results depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # the CPU build of TensorFlow is a package of another name
+            found[package] = version(f"{package}-cpu")
+    return found
+
+
+def _rounded(value):
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_rounded(item) for item in value]
+    return round(value, 5) if isinstance(value, float) else value

@@ -1,6 +1,7 @@
 """The arms of the article's experiment begin as the chapter's table says, and the stored evidence still holds."""
 
 import article
+import loudness
 import numpy as np
 import pytest
 
@@ -95,13 +96,50 @@ def test_stored_evidence_has_paired_seeds_and_says_where_it_comes_from():
         assert {len(scores) for scores in arms.values()} == {count}
 
 
-def test_a_cheap_arm_of_the_evidence_still_comes_out_the_same():
-    stored = evidence.load("article")["check"]
-    again = article.run_check()["accuracy"]
+@pytest.mark.parametrize("script", [article, loudness], ids=lambda module: module.__name__)
+def test_a_cheap_arm_of_the_evidence_still_comes_out_the_same(script):
+    stored = evidence.load(script.__name__)["check"]
+    again = script.run_check()["accuracy"]
+    assert set(again) == set(stored["accuracy"])
     for arm, accuracy in stored["accuracy"].items():
         assert again[arm] == pytest.approx(accuracy, abs=stored["tolerance"]), arm
 
 
+def test_the_quiet_copy_is_as_quiet_as_a_random_layer_and_the_shuffled_has_the_same_weights(toy, source):
+    kernel, bias = source.get_layer("hidden").get_weights()
+    fresh = transfer.start("scratch", source, seed=1).get_layer("hidden").get_weights()
+    quiet = loudness.start("quiet", source, toy[0], seed=1).get_layer("hidden").get_weights()
+    assert loudness.activity(quiet, toy[0]) == pytest.approx(loudness.activity(fresh, toy[0]), rel=1e-4)
+    np.testing.assert_allclose(quiet[0] / kernel, quiet[0][0, 0] / kernel[0, 0], rtol=1e-4)
+    shuffled = loudness.start("shuffled", source, toy[0], seed=1).get_layer("hidden").get_weights()
+    assert (np.sort(shuffled[0], axis=None) == np.sort(kernel, axis=None)).all() and (shuffled[0] != kernel).mean() > 0.9
+
+
+def test_collecting_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(evidence, "CACHE", tmp_path)
+    asked = []
+
+    def run(seed):
+        asked.append(seed)
+        if seed == 2 and asked.count(2) == 1:
+            raise KeyboardInterrupt
+        return {"value": seed / 3}
+
+    with pytest.raises(KeyboardInterrupt):
+        evidence.collect("toy", run, range(4), [transfer.train])
+    runs = evidence.collect("toy", run, range(4), [transfer.train])
+    assert asked == [0, 1, 2, 2, 3] and [r["value"] for r in runs] == [0, 1 / 3, 2 / 3, 1]
+    evidence.collect("toy", run, range(4), [transfer.start])  # another dependency: all anew
+    assert asked[5:] == [0, 1, 2, 3]
+
+
+def test_a_stored_result_says_where_it_comes_from(tmp_path, monkeypatch):
+    monkeypatch.setattr(evidence, "FOLDER", tmp_path)
+    evidence.store("toy", "book/evidence/toy.py", range(2), [{"seconds": 1.2}, {"seconds": 2.5}], score=[1 / 3])
+    loaded = evidence.load("toy")
+    assert loaded["seconds"] == 4 and loaded["score"] == [0.33333] and loaded["versions"]["python"]
+
+
 def test_unknown_evidence_names_what_there_is():
-    with pytest.raises(ValueError, match="no stored result 'nothing'; there are 'article'"):
+    with pytest.raises(ValueError, match="no stored result 'nothing'; there are 'article', 'loudness'"):
         evidence.load("nothing")

@@ -13,23 +13,12 @@ has ten epochs, the others five); ``mnist_after``: accuracy on MNIST by epoch, w
 """
 
 import argparse
-import hashlib
-import inspect
-import json
-import os
-import pathlib
-import platform
 import sys
-import time
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
-from tqdm import tqdm
 
 from helpers import data, evidence, transfer
 
-CACHE = pathlib.Path("_build/evidence/article")
 EPOCHS = 5
 FEW_LABELS = (1, 3, 10, 30, 100, 300, 1000)
 FEW_UPDATES, FEW_BATCH = 400, 32
@@ -65,14 +54,13 @@ def run_arm(arm, source, mnist, fashion, seed, epochs=EPOCHS):
     return record | ({"mnist_after": mnist_accuracy} if follow else {})
 
 
-def run_few(arm, source, fashion, count, seed):
+def train_on_few(model, fashion, count, seed):
     """Return the test accuracy after a fixed number of updates on ``count`` labels a class."""
     x, y, x_test, y_test = fashion
     rng = np.random.default_rng([seed, count])
     chosen = data.few_per_class(y, count, rng)
     repeats = -(-FEW_UPDATES * FEW_BATCH // len(chosen))
     order = np.concatenate([rng.permutation(chosen) for _ in range(repeats)])[: FEW_UPDATES * FEW_BATCH]
-    model = transfer.start(arm, source, seed)
     model.fit(x[order], y[order], batch_size=FEW_BATCH, shuffle=False, verbose=0)
     return float(model.evaluate(x_test, y_test, batch_size=1000, verbose=0)[1])
 
@@ -85,7 +73,9 @@ def run_seed(seed, mnist, fashion):
         epochs = 2 * EPOCHS if arm == "scratch" else EPOCHS  # ten: what pretraining and fine-tuning cost together
         result["full"][arm] = run_arm(arm, source, mnist, fashion, seed, epochs)
     for count in FEW_LABELS:
-        result["few"][str(count)] = {arm: run_few(arm, source, fashion, count, seed) for arm in transfer.ARMS}
+        result["few"][str(count)] = {
+            arm: train_on_few(transfer.start(arm, source, seed), fashion, count, seed) for arm in transfer.ARMS
+        }
     return result
 
 
@@ -96,28 +86,6 @@ def run_check():
     arms = ("scratch", "article")
     accuracy = {a: run_arm(a, source, mnist, fashion, 0, CHECK_EPOCHS)["accuracy"][-1] for a in arms}
     return {"size": "course", "seed": 0, "epochs": CHECK_EPOCHS, "tolerance": CHECK_TOLERANCE, "accuracy": accuracy}
-
-
-def cached(seed, key, mnist, fashion):
-    """Return a seed's result from the cache, or compute and keep it there."""
-    path = CACHE / f"{key}-{seed}.json"
-    if not path.exists():
-        began = time.perf_counter()
-        result = run_seed(seed, mnist, fashion)
-        result["seconds"] = round(time.perf_counter() - began, 1)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".part").write_text(json.dumps(result), encoding="utf-8")
-        path.with_suffix(".part").replace(path)
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def rounded(value):
-    """Return nested lists and dicts with floats rounded to five decimals: half a test image is 0.00005."""
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [rounded(item) for item in value]
-    return round(value, 5) if isinstance(value, float) else value
 
 
 def gather(runs):
@@ -134,38 +102,14 @@ def gather(runs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20, help="number of paired seeds (default: 20)")
-    options = parser.parse_args()
+    seeds = range(parser.parse_args().seeds)
     try:
         mnist, fashion = load_pair("full")
     except (OSError, ValueError) as error:
         sys.exit(f"article.py: {error}")
-    import keras
-    import tensorflow
-
-    code = inspect.getsource(sys.modules[__name__]) + inspect.getsource(transfer)
-    key = hashlib.sha256((code + tensorflow.__version__ + keras.__version__).encode()).hexdigest()[:12]
-    seeds = range(options.seeds)
-    runs = [cached(seed, key, mnist, fashion) for seed in tqdm(seeds, desc="article", unit="seed")]
-    result = {
-        "made_by": "book/evidence/article.py",
-        "seeds": list(seeds),
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tensorflow.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-        },
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
-        "seconds": round(sum(run["seconds"] for run in runs)),
-        "epochs": EPOCHS,
-        "few_updates": FEW_UPDATES,
-        "few_batch": FEW_BATCH,
-        **gather(runs),
-        "check": run_check(),
-    }
-    path = evidence.FOLDER / "article.json"
-    path.write_text(json.dumps(rounded(result)) + "\n", encoding="utf-8")
-    print(f"{path.name}: {len(runs)} seeds, {result['seconds']} s")
+    runs = evidence.collect("article", lambda seed: run_seed(seed, mnist, fashion), seeds, [sys.modules[__name__], transfer])
+    facts = {"epochs": EPOCHS, "few_updates": FEW_UPDATES, "few_batch": FEW_BATCH, "check": run_check()}
+    print(evidence.store("article", "book/evidence/article.py", seeds, runs, **facts, **gather(runs)))
 
 
 if __name__ == "__main__":

@@ -45,14 +45,20 @@ class ChapterError(Exception):
 def read_chapter(path):
     """Return a chapter's text as a notebook with counted cell ids and no outputs.
 
-    Cells tagged ``hide-cell`` are also marked as folded for JupyterLab and Colab.
+    Cells tagged ``hide-cell`` are also marked as folded for JupyterLab and Colab, and the site's line over the fold
+    says what is in it: the first is the set-up cell, the others are answers.
     """
-    notebook = jupytext.read(path, fmt="md:myst")
+    notebook, folded = jupytext.read(path, fmt="md:myst"), 0
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"
         if "hide-cell" in cell.metadata.get("tags", []):
             cell.metadata["jupyter"] = {"source_hidden": True}
             cell.metadata["cellView"] = "form"
+            content = "the answer" if folded else "the set-up cell"
+            cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | {
+                "code_prompt_show": f"Show {content}", "code_prompt_hide": f"Hide {content}"
+            }
+            folded += 1
     course = notebook.metadata.get("course", {})
     notebook.metadata = nbformat.from_dict(
         {

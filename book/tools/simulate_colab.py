@@ -29,7 +29,7 @@ notebook = nbformat.read(path, 4)
 NotebookClient(notebook, timeout=300, kernel_name="python3", record_timing=False).execute()
 nbformat.write(notebook, path)
 """
-VERSIONS = "import json, importlib.metadata as m; print(json.dumps({d.metadata['Name'].lower(): d.version for d in m.distributions()}))"
+VERSIONS = "import json, importlib.metadata as m; print(json.dumps({d.metadata['Name'].lower().replace('_', '-'): d.version for d in m.distributions()}))"
 
 
 def find_python(wanted):
