@@ -3,9 +3,12 @@
 nbval runs the notebooks (make test gives it the folder); these tests run nothing but one tiny chapter.
 """
 
+import os
 import pathlib
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
 
 import build_notebooks
@@ -223,6 +226,20 @@ def test_a_new_sentence_keeps_the_outputs_and_runs_nothing(tiny):
     after = nbformat.read(tiny / "tiny.ipynb", 4)
     assert [c.outputs for c in code_cells(after)] == [c.outputs for c in code_cells(before)]
     assert "Another text." in after.cells[2].source and found(tiny) == ""
+
+
+def test_jupytext_pairs_text_and_notebook_both_ways(tiny):
+    """What JupyterLab does on opening and saving either of the two."""
+    for folder in ("book/chapters", "notebooks"):
+        (tiny / folder).mkdir(parents=True)
+    chapter = shutil.move(tiny / "tiny.md", tiny / "book/chapters")
+    notebook = shutil.move(tiny / "tiny.ipynb", tiny / "notebooks")
+    edit(pathlib.Path(notebook), "Text.", "Text written in the notebook.")
+    os.utime(chapter, (0, 0))
+    command = [sys.executable, "-m", "jupytext", "--quiet", "--sync", "notebooks/tiny.ipynb"]
+    subprocess.run(command, cwd=tiny, check=True, capture_output=True)
+    assert "Text written in the notebook." in pathlib.Path(chapter).read_text(encoding="utf-8")
+    assert problems(pathlib.Path(chapter), pathlib.Path(notebook), tiny) == []
 
 
 def test_nothing_changed_writes_nothing(tiny):
