@@ -1,33 +1,17 @@
 """The guard of the site, on small made-up sites."""
 
-import importlib.util
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
+import build_site as site
+import guard
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[1] / "book" / "tools"
+ROOT = Path(__file__).resolve().parents[1]
 TEXT = "A paragraph about transfer learning that says something. " * 6
 PAGE = '<html><head>{head}</head><body><article class="bd-article">{body}</article></body></html>'
-
-
-def load_tool(name):
-    """Import a tool by its file; the tools are no package."""
-    spec = importlib.util.spec_from_file_location(f"book_{name}", TOOLS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(TOOLS))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(TOOLS))
-    return module
-
-
-guard = load_tool("guard")
-site = load_tool("build_site")
 
 
 @pytest.fixture
@@ -184,7 +168,7 @@ def test_zip_is_the_same_twice_and_leaves_itself_out(html_dir):
 
 
 def test_landing_page_names_every_chapter_and_its_time():
-    root = TOOLS.parents[1]
+    root = ROOT
     landing = (root / "book" / "index.md").read_text(encoding="utf-8")
     for page in guard.toc_pages(root / "_toc.yml"):
         if page.startswith("notebooks/"):
@@ -194,7 +178,7 @@ def test_landing_page_names_every_chapter_and_its_time():
 
 
 def test_guide_shows_the_set_up_cell_of_the_chapters():
-    root = TOOLS.parents[1]
+    root = ROOT
     guide = (root / "book" / "guide" / "colab.md").read_text(encoding="utf-8")
     shown = re.search(r"```python\n(.*?import helpers.*?)\n```", guide, re.DOTALL)[1]
     for path in (root / "notebooks").glob("*.ipynb"):
@@ -251,7 +235,7 @@ def test_failed_build_shows_the_log_and_fails_again(repository, monkeypatch):
 @pytest.fixture
 def small_book(tmp_path):
     """A book of one page with the configuration and the look of the real one."""
-    root = TOOLS.parents[1]
+    root = ROOT
     for folder in ("book/site", "notebooks"):
         (tmp_path / folder).parent.mkdir(exist_ok=True)
     shutil.copytree(root / "book" / "site", tmp_path / "book" / "site")

@@ -11,6 +11,7 @@ from bundle import gather, write_bundles
 from fontTools import subset
 from fontTools.ttLib import TTFont
 from pictures import move_out, shrink_pictures
+from terms import add_links
 
 # Together these are MathJax's TeX input and HTML output without its menu: 0.8 MB
 # instead of the 1.2 MB of its ready-made file. The first starts the others.
@@ -203,6 +204,7 @@ def setup(app):
     """
     app.add_css_file("course.css", priority=900)
     app.add_js_file("course.js", loading_method="defer")
+    app.connect("html-page-context", add_links, priority=400)
     app.connect("html-page-context", repair)
     app.connect("html-page-context", move_out)
     app.connect("html-page-context", gather, priority=950)
