@@ -33,7 +33,7 @@ class Difference:
         return "worse" if self.high < 0 else "no detectable difference"
 
     def __str__(self):
-        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}], ahead in {self.wins} of {self.count}: {self.verdict}"
+        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}] {self.wins}/{self.count} {self.verdict}"
 
 
 def paired_difference(arm, baseline, confidence=0.95):

@@ -37,7 +37,7 @@ def plot_images(images, titles, columns=10, axes=None):
 
 
 def plot_confusion(y_true, y_pred, class_names, ax=None):
-    """Draw how often each class (row) was taken for each class (column).
+    """Draw how often, in per cent, each class (row) was taken for each class (column).
 
     Parameters
     ----------
@@ -57,22 +57,24 @@ def plot_confusion(y_true, y_pred, class_names, ax=None):
     np.add.at(matrix, (y_true, y_pred), 1)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.argwhere(share >= 0.05):
+    for row, column in np.argwhere(share >= 0.095):  # smaller shares stay a tint, so that the figures can be large
         colour = "white" if share[row, column] > 0.5 else "black"
-        ax.text(column, row, f"{share[row, column]:.0%}", ha="center", va="center", fontsize=6, color=colour)
+        ax.text(column, row, f"{100 * share[row, column]:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
     ax.set(xlabel="predicted class", ylabel="true class")
     ax.set_xticks(range(count), class_names, rotation=90 if max(map(len, class_names)) > 2 else 0)
     ax.set_yticks(range(count), class_names)
     return ax
 
 
-def plot_differences(differences, ax=None):
+def plot_differences(differences, styles=None, ax=None):
     """Draw the interval of each difference as a dot with a bar; zero is a line.
 
     Parameters
     ----------
     differences : dict of str to helpers.compare.Difference
         By name, drawn from top to bottom.
+    styles : sequence of int, optional
+        Place of each one's colour in :data:`COLOURS`, so that an arm looks alike in all figures; counted by default.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new axes by default.
 
@@ -83,9 +85,9 @@ def plot_differences(differences, ax=None):
     if ax is None:
         _, ax = plt.subplots(figsize=(6, 0.5 * len(differences) + 1))
     ax.axvline(0, color="0.4", linewidth=1)
-    for row, (difference, colour, marker) in enumerate(zip(differences.values(), COLOURS, MARKERS)):
+    for row, (difference, style) in enumerate(zip(differences.values(), styles or range(len(differences)), strict=True)):
         reach = [[difference.mean - difference.low], [difference.high - difference.mean]]
-        ax.errorbar(difference.mean, row, xerr=reach, fmt=marker, color=colour, capsize=4)
+        ax.errorbar(difference.mean, row, xerr=reach, fmt=MARKERS[style], color=COLOURS[style], capsize=4)
     ax.set_yticks(range(len(differences)), differences)
     ax.set_ylim(len(differences) - 0.5, -0.5)
     return ax

@@ -10,6 +10,9 @@ ARMS = {
     "random": "random hidden layer, frozen",
 }
 BATCH_SIZE = 128
+# Added to the seeds of source networks. With equal seeds the "new" head of an arm would be, number for number, the
+# head with which the source began, and a copied hidden layer has been trained against just that one.
+SOURCE_STREAM = 10_000
 
 
 def build_network(learning_rate=1e-3):
@@ -53,6 +56,28 @@ def compile_network(model, learning_rate=1e-3):
         steps_per_execution=16,  # same result, fewer returns to Python
     )
     return model
+
+
+def pretrain(x, y, x_test, y_test, epochs=5, seed=0):
+    """Return a network trained on the source task, and its record.
+
+    Its random numbers are not those that :func:`start` draws with the same seed.
+
+    Parameters
+    ----------
+    x, y, x_test, y_test, epochs
+        As in :func:`train`.
+    seed : int
+        Of fresh weights and shuffling.
+
+    Returns
+    -------
+    source : keras.Sequential
+    record : dict
+        As :func:`train` returns it.
+    """
+    source = start("scratch", None, SOURCE_STREAM + seed)
+    return source, train(source, x, y, x_test, y_test, epochs, SOURCE_STREAM + seed)
 
 
 def start(arm, source, seed):

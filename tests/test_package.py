@@ -9,6 +9,7 @@ import zipfile
 
 import helpers
 import pytest
+import yaml
 from dependencies import read_lock
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
@@ -67,7 +68,11 @@ def test_what_is_installed_is_what_is_locked():
 
 
 def test_versions_agree():
-    assert helpers.__version__ == PROJECT["project"]["version"]
+    version = PROJECT["project"]["version"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]
+    assert helpers.__version__ == str(citation["version"]) == version
+    assert repository["branch"] == f"v{version}" and citation["repository-code"] == repository["url"]
 
 
 def test_importing_is_cheap():

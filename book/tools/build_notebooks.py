@@ -45,19 +45,18 @@ class ChapterError(Exception):
 def read_chapter(path):
     """Return a chapter's text as a notebook with counted cell ids and no outputs.
 
-    Cells tagged ``hide-cell`` are also marked as folded for JupyterLab and Colab, and the site's line over the fold
-    says what is in it: the first is the set-up cell, the others are answers.
+    Cells tagged ``hide-cell`` (the set-up cell, answers) or ``hide-input`` (drawing code) are also marked as folded for
+    JupyterLab and Colab, and the site's line over the fold says what is in it.
     """
     notebook, folded = jupytext.read(path, fmt="md:myst"), 0
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"
-        if "hide-cell" in cell.metadata.get("tags", []):
-            cell.metadata["jupyter"] = {"source_hidden": True}
-            cell.metadata["cellView"] = "form"
-            content = "the answer" if folded else "the set-up cell"
-            cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | {
-                "code_prompt_show": f"Show {content}", "code_prompt_hide": f"Hide {content}"
-            }
+        hidden = {"hide-cell", "hide-input"} & set(cell.metadata.get("tags", []))
+        if hidden:
+            content = "how it is drawn" if hidden == {"hide-input"} else "the answer" if folded else "the set-up cell"
+            cell.metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
+            prompts = {"code_prompt_show": f"Show {content}", "code_prompt_hide": f"Hide {content}"}
+            cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | prompts
             folded += 1
     course = notebook.metadata.get("course", {})
     notebook.metadata = nbformat.from_dict(
@@ -247,7 +246,8 @@ def cell_problems(cell):
         if WIDGET_VIEW in data:
             found.append("a widget of a kernel that has ended is stored")
         if "claim" in cell.metadata.get("tags", []):
-            found += [f"a claim does not hold: {line}" for line in text.splitlines() if not line.endswith(": True")]
+            wrong = [line for line in text.splitlines() if not line.endswith(": True") or "False" in line]
+            found += [f"a claim does not hold: {line}" for line in wrong]
     return found
 
 
