@@ -8,6 +8,8 @@ controls   figures whose sliders move without a kernel
 compare    is one way of training better than another: paired intervals
 evidence   results that took minutes to compute, stored with their origin
 transfer   the experiment of the article: one network, five ways to start
+optimizers the update rules of chapter 5, each in a few lines
+metrics    are the probabilities of a classifier honest: its reliability
 plots      drawings that more than one chapter needs
 ========== ==============================================================
 
