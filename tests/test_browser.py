@@ -302,5 +302,7 @@ def test_unpacked_zip_works_without_a_server(visit, html_dir, tmp_path):
     assert tour.errors == []
     page.goto((folder / "search.html").as_uri() + "?q=forgetting")
     page.locator("#search-results a").first.wait_for()
+    page.get_by_text("Search finished").first.wait_for()
+    page.goto("about:blank")  # no further message can come after this
     # Browsers refuse a page on disk the excerpts under the results, and say so.
     tour.errors = [text for text in tour.errors if "fetch" not in text and "ERR_FAILED" not in text]
