@@ -90,7 +90,8 @@ def run_alone(path, python, environment):
         sys.exit(f"{path.name} failed:\n{run.stderr[-4000:]}")
     for cell in nbformat.read(folder / path.name, 4).cells:
         if "claim" in cell.metadata.get("tags", []):
-            for line in "".join(output.get("text", "") for output in cell.outputs).splitlines():
+            printed = [output.text for output in cell.outputs if output.get("name") == "stdout"]
+            for line in "".join(printed).splitlines():
                 if not line.endswith(": True"):
                     sys.exit(f"{path.name}: a claim does not hold with these versions: {line}")
     return time.perf_counter() - began
