@@ -6,8 +6,11 @@ module     subject
 data       the image data sets, checked and offline
 controls   figures whose sliders move without a kernel
 compare    is one way of training better than another: paired intervals
+protocol   the rules of a fair comparison: equal updates, equal tuning
 evidence   results that took minutes to compute, stored with their origin
 transfer   the experiment of the article: one network, five ways to start
+networks   small convolutional networks; copying and freezing layers
+fonts      digits drawn from fonts: a source task without a labeller
 optimizers the update rules of chapter 5, each in a few lines
 metrics    are the probabilities of a classifier honest: its reliability
 plots      drawings that more than one chapter needs

@@ -17,6 +17,9 @@ class Difference:
         Ends of the confidence interval of that average.
     wins, count : int
         Pairs in which the arm was ahead, and pairs in all.
+    effect_size : float
+        ``mean`` in standard deviations of the differences (Cohen's d of paired scores, Lakens, 2013, equation 6): how
+        far the arms lie apart beside how much one pair scatters. NaN when all differences are equal.
     """
 
     mean: float
@@ -24,6 +27,7 @@ class Difference:
     high: float
     wins: int
     count: int
+    effect_size: float = float("nan")
 
     @property
     def verdict(self):
@@ -72,5 +76,7 @@ def paired_difference(arm, baseline, confidence=0.95):
     if not np.isfinite(gaps).all():
         raise ValueError("arm and baseline must be finite; a NaN or infinite score is in them.")
     mean = gaps.mean()
-    half = stats.t.ppf((1 + confidence) / 2, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
-    return Difference(float(mean), float(mean - half), float(mean + half), int((gaps > 0).sum()), len(gaps))
+    spread = gaps.std(ddof=1)
+    half = stats.t.ppf((1 + confidence) / 2, len(gaps) - 1) * spread / np.sqrt(len(gaps))
+    effect = float(mean / spread) if spread > 0 else float("nan")
+    return Difference(float(mean), float(mean - half), float(mean + half), int((gaps > 0).sum()), len(gaps), effect)

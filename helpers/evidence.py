@@ -43,34 +43,36 @@ def load(name):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def collect(name, run_seed, seeds, depends_on):
-    """Return what a function gives for each seed, computing only what is not in the cache.
+def collect(name, run, jobs, depends_on):
+    """Return what a function gives for each job (a seed, or an arm with a seed), computing only what is not in the cache.
 
     Parameters
     ----------
     name : str
         Of the result; the cache is the folder ``_build/evidence/name`` below the working directory.
-    run_seed : callable
-        ``run_seed(seed)`` returns a dict that JSON can hold.
-    seeds : sequence of int
-    depends_on : sequence of modules or functions
-        What the results depend on: a change of their text, or of the versions of the packages, starts afresh.
+    run : callable
+        ``run(job)`` returns a dict that JSON can hold.
+    jobs : sequence of int, str or tuple
+        Seeds, or tuples such as ``("frozen", 10, seed)`` whose parts are numbers and short words.
+    depends_on : sequence of modules, functions or values, or callable
+        What the results depend on: a change of their text, or of the versions of the packages, starts afresh. A
+        function ``depends_on(job)`` may say it for each job, so that a change of one arm repeats that arm alone.
 
     Returns
     -------
     list of dict
-        One a seed, each with the ``"seconds"`` it took.
+        One a job, each with the ``"seconds"`` it took.
     """
     from tqdm import tqdm
 
-    text = "".join(inspect.getsource(thing) for thing in depends_on) + json.dumps(versions())
-    key = hashlib.sha256(text.encode()).hexdigest()[:12]
     runs = []
-    for seed in tqdm(seeds, desc=name, unit="seed"):
-        path = CACHE / name / f"{key}-{seed}.json"
+    for job in tqdm(jobs, desc=name, unit="job"):
+        key = _key(depends_on(job) if inspect.isfunction(depends_on) else depends_on)
+        words = job if isinstance(job, tuple) else (job,)
+        path = CACHE / name / f"{key}-{'-'.join(str(word).replace(' ', '_') for word in words)}.json"
         if not path.exists():
             began = time.perf_counter()
-            result = run_seed(seed)
+            result = run(job)
             result["seconds"] = round(time.perf_counter() - began, 1)
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part")  # renamed when whole: a run killed while writing leaves no half file
@@ -78,6 +80,16 @@ def collect(name, run_seed, seeds, depends_on):
             part.replace(path)
         runs.append(json.loads(path.read_text(encoding="utf-8")))
     return runs
+
+
+def _key(things):
+    """Return a hash of the text of modules and functions, of other values' text, and of the packages' versions."""
+    texts = [
+        inspect.getsource(thing) if inspect.ismodule(thing) or inspect.isroutine(thing) or inspect.isclass(thing)
+        else repr(thing)
+        for thing in things
+    ]
+    return hashlib.sha256(("".join(texts) + json.dumps(versions())).encode()).hexdigest()[:12]
 
 
 def store(name, made_by, seeds, runs, **results):

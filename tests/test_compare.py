@@ -55,3 +55,8 @@ def test_verdicts(arm, verdict):
 def test_bad_input_is_named(arguments, complaint):
     with pytest.raises(ValueError, match=complaint):
         compare.paired_difference(*arguments)
+
+
+def test_effect_size_by_hand():
+    assert compare.paired_difference([3, 5, 4], [1, 2, 3]).effect_size == pytest.approx(2)  # mean 2, s = 1
+    assert np.isnan(compare.paired_difference([2, 3], [1, 2]).effect_size)
