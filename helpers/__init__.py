@@ -13,6 +13,7 @@ networks   small convolutional networks; copying and freezing layers
 fonts      digits drawn from fonts: a source task without a labeller
 optimizers the update rules of chapter 5, each in a few lines
 metrics    are the probabilities of a classifier honest: its reliability
+projects   the capstone: images or a table of your own, a locked test set
 plots      drawings that more than one chapter needs
 ========== ==============================================================
 
