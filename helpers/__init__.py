@@ -10,6 +10,7 @@ protocol   the rules of a fair comparison: equal updates, equal tuning
 evidence   results that took minutes to compute, stored with their origin
 transfer   the experiment of the article: one network, five ways to start
 networks   small convolutional networks; copying and freezing layers
+similarity how alike two layers are, what a task could read from them
 fonts      digits drawn from fonts: a source task without a labeller
 optimizers the update rules of chapter 5, each in a few lines
 metrics    are the probabilities of a classifier honest: its reliability

@@ -146,3 +146,17 @@ def test_every_face_draws_ten_different_digits():
         glyphs = [np.asarray(fonts._glyph(face, digit), float) for digit in range(10)]
         gaps = [np.abs(a - b).mean() for i, a in enumerate(glyphs) for b in glyphs[:i]]
         assert min(gaps) > 8, face
+
+
+def test_a_bench_trains_as_a_new_network_does(toy):
+    bench = networks.Bench(lambda seed: networks.build_cnn((8, 8, 1), 3, (4, 4), 8, seed=seed))
+    bench.train(bench.fresh(7), *toy, updates=3, learning_rate=0.1, seed=2)
+    used, seen = bench.train(bench.fresh(3), *toy, updates=6, learning_rate=3e-3, seed=5, batch_size=10,
+                             measure=lambda m: int(m.optimizer.iterations), at=(0, 6))
+    fresh = small(seed=3, rate=3e-3)
+    protocol.fit_updates(fresh, *toy, updates=6, batch_size=10, seed=5)
+    assert seen == [0, 6]
+    for one, other in zip(fresh.get_weights(), used.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    held, _ = bench.train(bench.fresh(3), *toy, updates=3, learning_rate=3e-3, seed=5, frozen=("conv1", "conv2"))
+    assert (held.get_weights()[0] == bench.fresh(3)[0]).all() and len(held.trainable_variables) == 4
