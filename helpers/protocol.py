@@ -71,7 +71,7 @@ def example_order(count, updates, batch_size, seed):
     """
     if min(count, updates, batch_size) < 1:
         raise ValueError(f"count, updates and batch_size must be at least 1, not {count}, {updates} and {batch_size}.")
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([*np.atleast_1d(seed), 1])
     needed = updates * batch_size
     passes = -(-needed // count)
     return np.concatenate([rng.permutation(count) for _ in range(passes)])[:needed]

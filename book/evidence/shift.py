@@ -1,0 +1,179 @@
+"""Other pictures or other questions: domain shift and task shift, and what few labels repair. Chapter 10's evidence.
+
+    COURSE_DATA_DIR=FOLDER python book/evidence/shift.py
+
+A small convolutional network has learned 10,000 digits of MNIST for 600 updates. ``fall``: by kind of shift, its accuracy on
+test digits altered with rising strength (``STRENGTHS``), lists over seeds. ``repair``: by case and arm, accuracy after 200
+updates with few labels of the new domain or task (``COUNTS``): ``scratch``, ``copied`` (all weights) and ``new head``
+(body only); the cases are one strength of each shift (``REPAIRED``) and two task shifts on unaltered digits: ``odd or even``
+and ``permuted``, the same classes under other names. ``misled``: on scikit-learn's 8 × 8 digits, the arms of
+``MISLED`` by labels a class: a source with right and with wrong names, its body under a new head. ``rates``: learning
+rates, chosen on validation images; ``check``: a short run that the tests repeat.
+"""
+
+import argparse
+import functools
+import sys
+
+import label_efficiency
+import numpy as np
+from scipy import ndimage
+
+from helpers import data, evidence, networks, protocol, transfer
+
+UPDATES, SOURCE_UPDATES = 200, 600
+COUNTS = (1, 10)
+RATES = (3e-4, 1e-3, 3e-3)
+TUNED_AT = 10
+TUNING_SEEDS = protocol.TUNING_SEEDS[:2]
+STRENGTHS = {
+    "moved": (0, 1, 2, 3, 4, 5, 6, 8),
+    "turned": (0, 10, 20, 30, 45, 60, 90),
+    "inverted": (0, 0.1, 0.2, 0.3, 0.4, 0.6, 1),
+    "noisy": (0, 0.1, 0.2, 0.3, 0.5, 0.7, 1),
+}
+REPAIRED = {"moved": 5, "turned": 60, "inverted": 1, "noisy": 0.7}
+TASKS = ("odd or even", "permuted")
+ARMS = ("scratch", "copied", "new head")
+MISLED = ("scratch", "right names", "wrong names", "new head")
+CHECK_TOLERANCE = 0.08
+
+
+def shifted(images, kind, strength, seed=0):
+    """Return altered images, float32 of shape (n, 28, 28, 1): moved (pixels, to the right and down), turned (degrees),
+    inverted (share of the way to the negative) or noisy (standard deviation)."""
+    if kind == "moved":
+        moved = np.zeros_like(images)
+        moved[:, strength:, strength:] = images[:, : 28 - strength, : 28 - strength]
+        return moved
+    if kind == "turned":
+        return np.clip(ndimage.rotate(images, strength, axes=(1, 2), reshape=False, order=1), 0, 1)
+    if kind == "inverted":
+        return (1 - strength) * images + strength * (1 - images)
+    noise = np.random.default_rng([seed, 9]).normal(0, strength, images.shape)
+    return np.clip(images + noise, 0, 1).astype("float32")
+
+
+@functools.cache
+def digits(size="full"):
+    """Return source images and labels, and x, y of another pool and of the test set."""
+    found = data.load("mnist", size)
+    cut = len(found.x_train) // 2 if size == "course" else 10_000
+    x = networks.as_images(found.x_train)
+    return x[:cut], found.y_train[:cut], x[cut:], found.y_train[cut:], networks.as_images(found.x_test), found.y_test
+
+
+@functools.cache
+def target(case, size="full"):
+    """Return x, y of the pool and of the test set of a case; the pool shares no image with the source."""
+    _, _, x, y, x_test, y_test = digits(size)
+    x, y, x_test, y_test = x[:5000], y[:5000], x_test[:4000], y_test[:4000]
+    if case == "odd or even":
+        y, y_test = y % 2, y_test % 2
+    elif case == "permuted":
+        names = np.roll(np.arange(10), 3)
+        y, y_test = names[y], names[y_test]
+    else:
+        x, x_test = (shifted(part, case, REPAIRED[case], place) for place, part in enumerate((x, x_test)))
+    return x, y, x_test, y_test
+
+
+@functools.cache
+def bench():
+    return networks.Bench(networks.build_cnn)
+
+
+@functools.lru_cache(maxsize=2)
+def pretrained(seed, size="full", updates=SOURCE_UPDATES):
+    stream = transfer.SOURCE_STREAM + seed
+    model, _ = bench().train(bench().fresh(stream), *digits(size)[:2], updates, 1e-3, stream, batch_size=64)
+    return model.get_weights()
+
+
+def repair(case, arm, count, rate, seed, size="full", updates=UPDATES, source_updates=SOURCE_UPDATES):
+    """Return the accuracy on validation images and on the test set."""
+    x, y, x_test, y_test = target(case, size)
+    chosen, held_out = protocol.split_labels(y, count, 1000, seed)
+    fresh = bench().fresh(seed)
+    start = fresh if arm == "scratch" else pretrained(seed, size, source_updates)
+    start = start[:-2] + fresh[-2:] if arm == "new head" else start
+    model, _ = bench().train(start, x[chosen], y[chosen], updates, rate, seed)
+    return protocol.accuracy(model, x[held_out], y[held_out]), protocol.accuracy(model, x_test, y_test)
+
+
+@functools.lru_cache(maxsize=4)
+def small_source(names, seed):
+    """Return the weights of an 8 × 8 network that has learned MNIST under its own names or under permuted ones."""
+    place, stream = label_efficiency.bench("scanner"), transfer.SOURCE_STREAM + seed
+    x, y = label_efficiency.source_data("scanner", seed)
+    y = np.roll(np.arange(10), 3)[y] if names == "wrong" else y
+    model, _ = place.train(place.fresh(stream), x, y, SOURCE_UPDATES, 1e-3, stream, batch_size=64)
+    return model.get_weights()
+
+
+def mislead(arm, count, rate, seed):
+    """Return validation and test accuracy on scikit-learn's digits."""
+    x, y, x_test, y_test = label_efficiency.target("scanner", seed)
+    chosen, held_out = protocol.split_labels(y, count, 200, seed)
+    fresh = label_efficiency.bench("scanner").fresh(seed)
+    start = fresh if arm == "scratch" else small_source("right" if arm == "right names" else "wrong", seed)
+    start = start[:-2] + fresh[-2:] if arm == "new head" else start
+    model, _ = label_efficiency.bench("scanner").train(start, x[chosen], y[chosen], UPDATES, rate, seed)
+    return protocol.accuracy(model, x[held_out], y[held_out]), protocol.accuracy(model, x_test, y_test)
+
+
+def fall(seed):
+    """Return by shift and strength the accuracy of the untouched network."""
+    x, y = digits()[4][:2000], digits()[5][:2000]
+    model, _ = bench().train(pretrained(seed), x[:32], y[:32], 1, 0.0, seed)
+    return {kind: [protocol.accuracy(model, shifted(x, kind, s, seed), y) for s in steps] for kind, steps in STRENGTHS.items()}
+
+
+def run_check():
+    """Return the short run that the tests repeat: right and wrong names, three labels a class, three seeds."""
+    accuracy = {arm: [mislead(arm, 3, 1e-3, seed)[1] for seed in range(3)] for arm in ("right names", "wrong names")}
+    return {"tolerance": CHECK_TOLERANCE, "accuracy": accuracy}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
+    seeds = range(parser.parse_args().seeds)
+    try:
+        digits()
+    except (OSError, ValueError) as error:
+        sys.exit(f"shift.py: {error}")
+    depends_on = [sys.modules[__name__], label_efficiency, networks, protocol]
+    cases = (*REPAIRED, *TASKS)
+    arms = [("repair", case, arm) for case in cases for arm in ARMS if (case, arm) != ("odd or even", "copied")]
+    arms += [("misled", "", arm) for arm in MISLED]
+
+    def run(kind, case, arm, count, rate, seed):
+        return repair(case, arm, count, rate, seed) if kind == "repair" else mislead(arm, count, rate, seed)
+
+    def tune(job):
+        return {"rate": protocol.choose_rate(lambda r, s: run(*job, TUNED_AT, r, s)[0], RATES, TUNING_SEEDS)[0]}
+
+    tuned = evidence.collect("shift_rates", tune, arms, depends_on)
+    rates = {arm: found["rate"] for arm, found in zip(arms, tuned, strict=True)}
+    jobs = [(*arm, count, seed) for seed in seeds for arm in arms for count in COUNTS]
+    runs = evidence.collect("shift", lambda job: {"accuracy": run(*job[:4], rates[job[:3]], job[4])[1]}, jobs, depends_on)
+    falls = evidence.collect("shift_fall", lambda seed: fall(seed), seeds, depends_on)
+    found = dict(zip(jobs, runs, strict=True))
+
+    def by_count(*arm):
+        return {str(n): [found[(*arm, n, seed)]["accuracy"] for seed in seeds] for n in COUNTS}
+
+    facts = {
+        "strengths": STRENGTHS, "repaired": REPAIRED, "rates": {" ".join(arm): rate for arm, rate in rates.items()},
+        "fall": {kind: [run[kind] for run in falls] for kind in STRENGTHS},
+        "repair": {case: {arm: by_count("repair", case, arm) for kind, c, arm in arms if (kind, c) == ("repair", case)}
+                   for case in cases},
+        "misled": {arm: by_count("misled", "", arm) for arm in MISLED},
+        "check": run_check(),
+    }
+    print(evidence.store("shift", "book/evidence/shift.py", seeds, [*tuned, *runs, *falls], **facts))
+
+
+if __name__ == "__main__":
+    main()
