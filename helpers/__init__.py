@@ -21,9 +21,13 @@ plots      drawings that more than one chapter needs
 Importing the package is cheap: TensorFlow is loaded by the functions that need it.
 """
 
+import logging
 import os
 
 __version__ = "0.1.0"
 
 # TensorFlow writes pages of notes on the processor when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# It also warns when many small networks are compiled one after the other, which is what a comparison does.
+logging.getLogger("tensorflow").addFilter(lambda record: "tf.function retracing" not in record.getMessage())

@@ -209,5 +209,7 @@ def embed(model, layer, x, batch_size=500):
     """
     import keras
 
-    part = keras.Model(model.inputs, model.get_layer(layer).output)
-    return part.predict(x, batch_size=batch_size, verbose=0).reshape(len(x), -1)
+    part = keras.Model(model.inputs[0], model.get_layer(layer).output)
+    # Called directly: predict would trace a function anew for every network and layer.
+    parts = [np.asarray(part(x[first : first + batch_size], training=False)) for first in range(0, len(x), batch_size)]
+    return np.concatenate(parts).reshape(len(x), -1)

@@ -32,7 +32,7 @@ RATES = (3e-4, 1e-3, 3e-3)
 TUNING_SEEDS = protocol.TUNING_SEEDS[:2]
 ADAPT_ARMS = ("full", "head", *(f"rank {rank}" for rank in RANKS))
 BITS = (8, 6, 5, 4, 3, 2)
-SHARES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+SHARES = (0.5, 0.8, 0.9, 0.95, 0.98)
 SPEED_ROUNDS = 60
 CHECK_TOLERANCE = 0.06
 

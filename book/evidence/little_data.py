@@ -2,7 +2,7 @@
 
     COURSE_DATA_DIR=FOLDER python book/evidence/little_data.py
 
-MNIST, 1 to 100 labels a class, small convolutional networks. ``sizes``: by size of the network (``SIZES``) and labels a class,
+MNIST, 1 to 50 labels a class, small convolutional networks. ``sizes``: by size of the network (``SIZES``) and labels a class,
 test accuracies after 300 updates, lists over seeds. ``self-training``: by arm and labels a class: ``plain``, 300 updates on
 the labels; ``longer``, 600 of them; ``self-trained``, 300 updates, then 300 more in which half of each batch are images
 without labels, 5,000 in all, with the answers that the network gave with a confidence above ``SURE``; ``told the truth``,
@@ -20,7 +20,7 @@ import numpy as np
 from helpers import data, evidence, networks, protocol
 
 UPDATES, BATCH, UNLABELLED, SURE = 300, 32, 5000, 0.9
-COUNTS = (1, 5, 20, 100)
+COUNTS = (1, 5, 50)
 SIZES = {"tiny": ((4, 8), 16), "small": ((16, 32), 64), "large": ((48, 96), 192)}
 ARMS = ("plain", "longer", "self-trained", "told the truth")
 RATES = (3e-4, 1e-3, 3e-3)

@@ -17,7 +17,7 @@ import numpy as np
 
 from helpers import data, evidence, fonts, networks, protocol, transfer
 
-SIZES = (125, 250, 500, 1000, 2000, 4000, 8000, 16_000)
+SIZES = (250, 500, 1000, 2000, 4000, 8000, 16_000)
 WIDTHS = (0.25, 0.5, 1.0, 2.0)
 WIDTH_SIZE, UPDATES, TUNE_UPDATES, RATE = 8000, 600, 200, 1e-3
 COUNTS = (3, 30)
