@@ -35,7 +35,7 @@ colab: $(VENV)/installed ## run the notebooks as Colab does: its Python and vers
 
 lock: $(VENV)/installed ## choose the newest versions that pyproject.toml allows and write requirements.txt
 	@$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --custom-compile-command "make lock" --extra run --group dev --upgrade pyproject.toml -o requirements.txt
+	    --custom-compile-command "make lock" --extra run --extra pretrained --group dev --upgrade pyproject.toml -o requirements.txt
 
 clean: ## remove what was built, the environment too; stored notebooks stay
 	rm -rf _build $(VENV) *.egg-info
@@ -45,6 +45,6 @@ $(VENV)/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c "$(IN_RANGE)" || { echo "$(PYTHON) is not a Python 3.11, 3.12 or 3.13."; exit 1; }
 	@test -x $(RUN) || { echo "making the environment in $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing what requirements.txt locks (a minute or two the first time)"
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -16,7 +16,8 @@ from packaging.requirements import Requirement
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-CHOSEN = PROJECT["project"]["optional-dependencies"]["run"] + PROJECT["dependency-groups"]["dev"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+CHOSEN = EXTRAS["run"] + EXTRAS["pretrained"] + PROJECT["dependency-groups"]["dev"]
 PLATFORMS = [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")]
 
 

@@ -39,7 +39,7 @@ def dependencies(sources, root):
         queue += helper_imports(tree)
     strings = {n.value for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
     files = [*modules.values()]
-    for folder in ("datasets", "results"):
+    for folder in ("datasets", "results", "samples"):
         files += [p for p in (root / "helpers" / folder).glob("*") if p.stem in strings and p.suffix in (".npz", ".json")]
     found = {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()[:16] for p in sorted(files)}
     return found | locked_versions(root)

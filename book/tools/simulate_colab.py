@@ -106,7 +106,9 @@ def main():
     notebooks = sorted((ROOT / "notebooks").glob(f"{options.chapter}*.ipynb"))
     if not notebooks:
         sys.exit(f"simulate_colab.py: no notebook begins with {options.chapter!r}.")
-    tag = "v" + tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tag = "v" + project["version"]
+    weights = {line.split("==")[0] for line in project["optional-dependencies"]["pretrained"]}
     address = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
     python = make_environment(find_python(options.python), options.pins)
     settings = git_settings(address, release(tag))
@@ -117,7 +119,7 @@ def main():
         before = versions(python)
         seconds = run_alone(path, python, environment)
         after = versions(python)
-        changed = {name for name in before | after if before.get(name) != after.get(name)} - {"neurons-to-transfer"}
+        changed = {name for name in before | after if before.get(name) != after.get(name)} - {"neurons-to-transfer"} - weights
         if changed or "neurons-to-transfer" not in after:
             sys.exit(f"{path.name}: the set-up cell changed {sorted(changed) or 'nothing: the helpers were not installed'}")
         print(f"{path.name}: ran alone from top to bottom in {seconds:.0f} s with TensorFlow {after.get('tensorflow-cpu') or after['tensorflow']}")
