@@ -3,7 +3,7 @@
     COURSE_DATA_DIR=FOLDER python book/evidence/scaling.py
 
 The small convolutional network learns to read drawn digits from ``SIZES`` pictures, 600 updates of 64; the weights with the
-best loss on validation pictures are kept (looked at every 100 updates). ``loss``: by number of pictures, the loss on 5,000
+best loss on validation pictures are kept (looked at every 100 updates). ``loss``: by number of pictures, the loss on 3,000
 other drawn digits; ``target``: by number of pictures and labels a class of MNIST, the accuracy after 200 updates of
 fine-tuning (``0`` pictures: from scratch); ``width``: by width of the network, trained on 8,000 pictures, its ``weights`` and
 its ``loss``. Lists over seeds. ``check``: a short run that the tests repeat. All runs have Adam's rate 1e-3.
@@ -33,7 +33,7 @@ def drawn(count, seed):
 @functools.cache
 def mnist(size="full"):
     found = data.load("mnist", size)
-    return networks.as_images(found.x_train), found.y_train, networks.as_images(found.x_test[:4000]), found.y_test[:4000]
+    return networks.as_images(found.x_train), found.y_train, networks.as_images(found.x_test[:3000]), found.y_test[:3000]
 
 
 @functools.cache
@@ -52,7 +52,7 @@ def pretrain(count, seed, width=1.0, updates=UPDATES):
     """Return the weights with the best validation loss, and their loss on other drawn digits."""
     stream = transfer.SOURCE_STREAM + seed
     x, y = drawn(count, stream)
-    validation, test = drawn(1000, 2 * transfer.SOURCE_STREAM), drawn(5000, 3 * transfer.SOURCE_STREAM)
+    validation, test = drawn(1000, 2 * transfer.SOURCE_STREAM), drawn(3000, 3 * transfer.SOURCE_STREAM)
     best = {"loss": np.inf}
 
     def look(model):

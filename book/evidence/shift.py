@@ -55,19 +55,18 @@ def shifted(images, kind, strength, seed=0):
 
 
 @functools.cache
-def digits(size="full"):
+def digits():
     """Return source images and labels, and x, y of another pool and of the test set."""
-    found = data.load("mnist", size)
-    cut = len(found.x_train) // 2 if size == "course" else 10_000
-    x = networks.as_images(found.x_train)
-    return x[:cut], found.y_train[:cut], x[cut:], found.y_train[cut:], networks.as_images(found.x_test), found.y_test
+    found = data.load("mnist", "full")
+    x, y = networks.as_images(found.x_train), found.y_train
+    return x[:10_000], y[:10_000], x[10_000:], y[10_000:], networks.as_images(found.x_test), found.y_test
 
 
 @functools.cache
-def target(case, size="full"):
+def target(case):
     """Return x, y of the pool and of the test set of a case; the pool shares no image with the source."""
-    _, _, x, y, x_test, y_test = digits(size)
-    x, y, x_test, y_test = x[:5000], y[:5000], x_test[:4000], y_test[:4000]
+    _, _, x, y, x_test, y_test = digits()
+    x, y, x_test, y_test = x[:5000], y[:5000], x_test[:3000], y_test[:3000]
     if case == "odd or even":
         y, y_test = y % 2, y_test % 2
     elif case == "permuted":
@@ -84,21 +83,25 @@ def bench():
 
 
 @functools.lru_cache(maxsize=2)
-def pretrained(seed, size="full", updates=SOURCE_UPDATES):
+def pretrained(seed):
     stream = transfer.SOURCE_STREAM + seed
-    model, _ = bench().train(bench().fresh(stream), *digits(size)[:2], updates, 1e-3, stream, batch_size=64)
+    model, _ = bench().train(bench().fresh(stream), *digits()[:2], SOURCE_UPDATES, 1e-3, stream, batch_size=64)
     return model.get_weights()
 
 
-def repair(case, arm, count, rate, seed, size="full", updates=UPDATES, source_updates=SOURCE_UPDATES):
-    """Return the accuracy on validation images and on the test set."""
-    x, y, x_test, y_test = target(case, size)
+def repair(case, arm, count, rate, seed, judge):
+    """Return the accuracy on what ``judge`` names: "validation" or "test" images."""
+    x, y, x_test, y_test = target(case)
     chosen, held_out = protocol.split_labels(y, count, 1000, seed)
     fresh = bench().fresh(seed)
-    start = fresh if arm == "scratch" else pretrained(seed, size, source_updates)
+    start = fresh if arm == "scratch" else pretrained(seed)
     start = start[:-2] + fresh[-2:] if arm == "new head" else start
-    model, _ = bench().train(start, x[chosen], y[chosen], updates, rate, seed)
-    return protocol.accuracy(model, x[held_out], y[held_out]), protocol.accuracy(model, x_test, y_test)
+    model, _ = bench().train(start, x[chosen], y[chosen], UPDATES, rate, seed)
+    return judged(model, judge, x[held_out], y[held_out], x_test, y_test)
+
+
+def judged(model, judge, x, y, x_test, y_test):
+    return protocol.accuracy(model, x, y) if judge == "validation" else protocol.accuracy(model, x_test, y_test)
 
 
 @functools.lru_cache(maxsize=4)
@@ -111,15 +114,15 @@ def small_source(names, seed):
     return model.get_weights()
 
 
-def mislead(arm, count, rate, seed):
-    """Return validation and test accuracy on scikit-learn's digits."""
+def mislead(arm, count, rate, seed, judge):
+    """Return the accuracy on scikit-learn's digits, validation or test."""
     x, y, x_test, y_test = label_efficiency.target("scanner", seed)
     chosen, held_out = protocol.split_labels(y, count, 200, seed)
     fresh = label_efficiency.bench("scanner").fresh(seed)
     start = fresh if arm == "scratch" else small_source("right" if arm == "right names" else "wrong", seed)
     start = start[:-2] + fresh[-2:] if arm == "new head" else start
     model, _ = label_efficiency.bench("scanner").train(start, x[chosen], y[chosen], UPDATES, rate, seed)
-    return protocol.accuracy(model, x[held_out], y[held_out]), protocol.accuracy(model, x_test, y_test)
+    return judged(model, judge, x[held_out], y[held_out], x_test, y_test)
 
 
 def fall(seed):
@@ -131,7 +134,7 @@ def fall(seed):
 
 def run_check():
     """Return the short run that the tests repeat: right and wrong names, three labels a class, three seeds."""
-    accuracy = {arm: [mislead(arm, 3, 1e-3, seed)[1] for seed in range(3)] for arm in ("right names", "wrong names")}
+    accuracy = {arm: [mislead(arm, 3, 1e-3, seed, "test") for seed in range(3)] for arm in ("right names", "wrong names")}
     return {"tolerance": CHECK_TOLERANCE, "accuracy": accuracy}
 
 
@@ -148,16 +151,16 @@ def main():
     arms = [("repair", case, arm) for case in cases for arm in ARMS if (case, arm) != ("odd or even", "copied")]
     arms += [("misled", "", arm) for arm in MISLED]
 
-    def run(kind, case, arm, count, rate, seed):
-        return repair(case, arm, count, rate, seed) if kind == "repair" else mislead(arm, count, rate, seed)
+    def run(kind, case, arm, count, rate, seed, judge):
+        return repair(case, arm, count, rate, seed, judge) if kind == "repair" else mislead(arm, count, rate, seed, judge)
 
     def tune(job):
-        return {"rate": protocol.choose_rate(lambda r, s: run(*job, TUNED_AT, r, s)[0], RATES, TUNING_SEEDS)[0]}
+        return {"rate": protocol.choose_rate(lambda r, s: run(*job, TUNED_AT, r, s, "validation"), RATES, TUNING_SEEDS)[0]}
 
     tuned = evidence.collect("shift_rates", tune, arms, depends_on)
     rates = {arm: found["rate"] for arm, found in zip(arms, tuned, strict=True)}
     jobs = [(*arm, count, seed) for seed in seeds for arm in arms for count in COUNTS]
-    runs = evidence.collect("shift", lambda job: {"accuracy": run(*job[:4], rates[job[:3]], job[4])[1]}, jobs, depends_on)
+    runs = evidence.collect("shift", lambda job: {"accuracy": run(*job[:4], rates[job[:3]], job[4], "test")}, jobs, depends_on)
     falls = evidence.collect("shift_fall", lambda seed: fall(seed), seeds, depends_on)
     found = dict(zip(jobs, runs, strict=True))
 

@@ -98,14 +98,14 @@ def pretrained(source, seed, updates=SOURCE_UPDATES):
     return model.get_weights()
 
 
-def train(source, rate, seed, part=None, updates=UPDATES, source_updates=SOURCE_UPDATES):
-    """Return the accuracy after fine-tuning, on validation images or, by default, on the test set."""
+def train(source, rate, seed, judge, part=None, updates=UPDATES, source_updates=SOURCE_UPDATES):
+    """Return the accuracy after fine-tuning on what ``judge`` names: "validation" or "test" images."""
     x, y, x_test, y_test = part or target()
     chosen, held_out = protocol.split_labels(y, COUNT, 1000, seed)
     fresh = bench().fresh(seed)
     start = fresh if source == "scratch" else pretrained(source, seed, source_updates)[:-2] + fresh[-2:]
     model, _ = bench().train(start, x[chosen], y[chosen], updates, rate, seed)
-    return protocol.accuracy(model, x[held_out], y[held_out]), protocol.accuracy(model, x_test, y_test)
+    return protocol.accuracy(model, x[held_out], y[held_out]) if judge == "validation" else protocol.accuracy(model, x_test, y_test)
 
 
 def score(source, seed):
@@ -126,7 +126,7 @@ def score(source, seed):
 
 def run_job(job, rates):
     source, seed = job
-    result = {"accuracy": train(source, rates[source], seed)[1]}
+    result = {"accuracy": train(source, rates[source], seed, "test")}
     if source != "scratch":
         result |= score(source, seed)
     return result
@@ -137,7 +137,7 @@ def run_check():
     digits = data.load("mnist")
     part = [networks.as_images(digits.x_train), digits.y_train, networks.as_images(digits.x_test), digits.y_test]
     part = (part[0][part[1] >= 5], part[1][part[1] >= 5] - 5, part[2][part[3] >= 5], part[3][part[3] >= 5] - 5)
-    accuracy = {name: [train(name, 1e-3, seed, part, 100, 200)[1] for seed in range(3)] for name in ("fonts 5-9", "scratch")}
+    accuracy = {name: [train(name, 1e-3, seed, "test", part, 100, 200) for seed in range(3)] for name in ("fonts 5-9", "shuffled pixels")}
     return {"tolerance": CHECK_TOLERANCE, "accuracy": accuracy}
 
 
@@ -153,7 +153,7 @@ def main():
     arms = ["scratch", *SOURCES]
 
     def tune(source):
-        return {"rate": protocol.choose_rate(lambda rate, seed: train(source, rate, seed)[0], RATES, TUNING_SEEDS)[0]}
+        return {"rate": protocol.choose_rate(lambda rate, seed: train(source, rate, seed, "validation"), RATES, TUNING_SEEDS)[0]}
 
     tuned = evidence.collect("source_choice_rates", tune, arms, depends_on)
     rates = {arm: found["rate"] for arm, found in zip(arms, tuned, strict=True)}
