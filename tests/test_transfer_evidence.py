@@ -163,8 +163,8 @@ def test_the_low_rank_layer_is_a_dense_layer_with_another_matrix():
 def test_adapters_start_as_the_pretrained_network():
     """The order in which weights are handed over: with rate 0 the adapted network answers as its source does."""
     script = module("little_compute")
-    _, plain, _ = script.adapt("full", 0.0, 0, "course", 1, 60)
-    _, adapted, trained = script.adapt("rank 4", 0.0, 0, "course", 1, 60)
+    plain, _ = script.adapt("full", 0.0, 0, "test", "course", 1, 60)
+    adapted, trained = script.adapt("rank 4", 0.0, 0, "test", "course", 1, 60)
     assert adapted == pytest.approx(plain, abs=1e-6) and trained == 4 * (784 + 256) + 4 * 512 + 256 * 10 + 10
 
 
@@ -234,3 +234,14 @@ def test_a_bad_folder_of_full_data_ends_a_script_with_one_sentence(monkeypatch, 
     with pytest.raises(SystemExit, match="shift.py: There is no folder"):
         script.main()
     assert protocol.TUNING_SEEDS[0] not in range(20), "tuning seeds are never seeds of a comparison"
+
+
+def test_the_page_on_comparisons_lists_every_result_with_its_seeds_and_minutes():
+    from build_notebooks import ROOT
+
+    page = (ROOT / "book/guide/comparing.md").read_text(encoding="utf-8")
+    for path in evidence.FOLDER.glob("*.json"):
+        stored = evidence.load(path.stem)
+        if "seeds" in stored:
+            row = f"| `{path.stem}` | {len(stored['seeds'])} | {round(stored['seconds'] / 60)} |"
+            assert row in page, f"the table of evidence needs the row: {row} chapter | what it compares |"

@@ -2,9 +2,11 @@
 
     COURSE_DATA_DIR=FOLDER python book/evidence/self_supervised.py
 
-10,000 digits of MNIST without labels; then 200 updates with few labels on other digits. Arms: ``scratch``; ``rotation``, a
+10,000 digits of MNIST without labels; then 200 updates with few labels on other digits. Arms: ``scratch``; ``altered``,
+from scratch too, each image of each batch shifted, turned and zoomed anew; ``rotation``, a
 body that learned by how many quarter turns an image was turned (Gidaris et al., 2018); ``denoising``, a body that
-learned to take noise away (Vincent et al., 2008); and, for scale, ``fonts``, a body that learned drawn digits with labels.
+learned to take noise away (Vincent et al., 2008); ``contrastive``, a body that learned which two of 128 altered copies
+(shifted, turned, zoomed) come from one image (Chen et al., 2020), the copies altered as in ``altered``; and, for scale, ``fonts``, a body that learned drawn digits with labels.
 All are fine-tuned under a new head. ``accuracy``: by arm and labels a class, test accuracies, lists over seeds; ``probe``: the
 same with the body frozen, and with a frozen random body (``random``); ``rates``: chosen on validation images with ten
 labels a class; ``check``: a short run that the tests repeat.
@@ -14,6 +16,7 @@ import argparse
 import functools
 import sys
 
+import augmentation
 import numpy as np
 
 from helpers import data, evidence, fonts, networks, protocol, transfer
@@ -24,8 +27,9 @@ RATES = (3e-4, 1e-3, 3e-3)
 TUNED_AT = 10
 TUNING_SEEDS = protocol.TUNING_SEEDS[:2]
 BODY = ("conv1", "conv2", "dense")
-ARMS = ("scratch", "rotation", "denoising", "fonts")
-FROZEN = ("random", "rotation", "denoising", "fonts")
+ARMS = ("scratch", "altered", "rotation", "denoising", "contrastive", "fonts")
+FROZEN = ("random", "rotation", "denoising", "contrastive", "fonts")
+TEMPERATURE = 0.5
 CHECK_TOLERANCE = 0.08
 
 
@@ -54,6 +58,34 @@ def denoiser():
     return model
 
 
+def contrast(_, projected):
+    """Return for each pair of copies the loss NT-Xent (Chen et al., 2020, equation 1), the mean over its two directions.
+
+    ``projected``: shape (n, 2 d), the projections of the first copy and of the second side by side.
+    """
+    import keras
+
+    both = keras.ops.normalize(keras.ops.concatenate(keras.ops.split(projected, 2, axis=1), axis=0), axis=1)
+    n = keras.ops.shape(projected)[0]
+    alike = keras.ops.matmul(both, keras.ops.transpose(both)) / TEMPERATURE - 1e9 * keras.ops.eye(2 * n)  # never itself
+    partner = (keras.ops.arange(2 * n) + n) % (2 * n)
+    loss = keras.losses.sparse_categorical_crossentropy(partner, alike, from_logits=True)
+    return keras.ops.mean(keras.ops.reshape(loss, (2, n)), axis=0)
+
+
+@functools.cache
+def contraster():
+    """Return the body, applied to the two channels of its input in turn, under one layer of 32 outputs for each."""
+    import keras
+
+    body = networks.build_cnn(seed=0)
+    body = keras.Model(body.inputs, body.get_layer("dense").output)
+    project, pair = keras.layers.Dense(32, name="projection"), keras.Input((28, 28, 2))
+    model = keras.Model(pair, keras.layers.concatenate([project(body(pair[..., k : k + 1])) for k in (0, 1)]))
+    model.compile(keras.optimizers.Adam(1e-3), contrast, steps_per_execution=20)
+    return model
+
+
 @functools.lru_cache(maxsize=8)
 def pretrained(arm, seed, size="full", updates=SOURCE_UPDATES):
     """Return the weights of a body, three layers."""
@@ -66,6 +98,11 @@ def pretrained(arm, seed, size="full", updates=SOURCE_UPDATES):
         turns = rng.integers(0, 4, len(x))
         turned = np.stack([np.rot90(image, k) for image, k in zip(x, turns)])
         model, _ = bench(4).train(bench(4).fresh(stream), turned, turns, updates, 1e-3, stream, batch_size=64)
+    elif arm == "contrastive":
+        model = contraster()
+        pairs = np.concatenate([augmentation.alter(x, "shift, turn, zoom", rng) for _ in range(2)], axis=3)
+        protocol.restart(model, bench().fresh(stream)[:-2] + [rng.uniform(-0.25, 0.25, (64, 32)), np.zeros(32)], 1e-3, stream)
+        protocol.fit_updates(model, pairs, np.zeros(len(x)), updates, 64, stream)
     else:
         model = denoiser()
         noisy = np.clip(x + rng.normal(0, 0.4, x.shape), 0, 1).astype("float32")
@@ -80,8 +117,15 @@ def train(arm, frozen, count, rate, seed, size="full", updates=UPDATES, source_u
     _, x, y, x_test, y_test = digits(size)
     chosen, held_out = protocol.split_labels(y, count, 1000, seed)
     fresh = bench().fresh(seed)
-    start = fresh if arm in ("scratch", "random") else pretrained(arm, seed, size, source_updates) + fresh[-2:]
-    model, _ = bench().train(start, x[chosen], y[chosen], updates, rate, seed, BODY if frozen else ())
+    start = fresh if arm in ("scratch", "altered", "random") else pretrained(arm, seed, size, source_updates) + fresh[-2:]
+    if arm == "altered":
+        order = chosen[protocol.example_order(len(chosen), updates, 32, seed)]
+        model, _ = bench().train(fresh, x[:32], y[:32], 1, 0.0, seed)  # starts anew
+        model.optimizer.learning_rate = rate
+        altered = augmentation.alter(x[order], "shift, turn, zoom", np.random.default_rng([seed, 3]))
+        model.fit(altered, y[order], batch_size=32, shuffle=False, verbose=0)
+    else:
+        model, _ = bench().train(start, x[chosen], y[chosen], updates, rate, seed, BODY if frozen else ())
     return protocol.accuracy(model, x[held_out], y[held_out]), protocol.accuracy(model, x_test, y_test)
 
 
