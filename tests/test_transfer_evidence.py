@@ -7,7 +7,7 @@ import pytest
 
 from helpers import data, evidence, networks, protocol
 
-SCRIPTS = ("what_transfers", "label_efficiency", "source_choice", "self_supervised", "forgetting", "augmentation", "shift",
+SCRIPTS = ("what_transfers", "label_efficiency", "source_choice", "self_supervised", "forgetting", "augmentation", "domain_shift",
            "multitask", "little_data", "little_compute", "brains", "scaling", "merging")
 
 
@@ -88,7 +88,7 @@ def test_shrinking_keeps_the_mean_of_the_inner_square():
 
 
 def test_shifts_do_what_they_say():
-    shifted = module("shift").shifted
+    shifted = module("domain_shift").shifted
     image = np.zeros((1, 28, 28, 1), "float32")
     image[0, 10, 5] = 1
     assert shifted(image, "moved", 3)[0, 13, 8, 0] == 1 and shifted(image, "moved", 0)[0, 10, 5, 0] == 1
@@ -229,9 +229,9 @@ def test_the_two_sequences_hold_what_they_should():
 def test_a_bad_folder_of_full_data_ends_a_script_with_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path / "nothing"))
     monkeypatch.setattr("sys.argv", ["shift.py"])
-    script = module("shift")
+    script = module("domain_shift")
     script.digits.cache_clear()
-    with pytest.raises(SystemExit, match="shift.py: There is no folder"):
+    with pytest.raises(SystemExit, match="domain_shift.py: There is no folder"):
         script.main()
     assert protocol.TUNING_SEEDS[0] not in range(20), "tuning seeds are never seeds of a comparison"
 

@@ -5,7 +5,7 @@
 Needs the extra ``pretrained``. Each case has arms and numbers of labels a class; ``accuracy``: by case, arm and labels, test
 accuracies, lists over seeds. Arms: ``pretrained``, a linear probe on the features of a network that others trained (pictures:
 EfficientNet-Lite0 at 128 pixels, of ``clothes`` at 96; sentences: MiniLM; words: a network that tells speakers apart);
-``random``, the same probe on the same network with fresh weights, another for each seed; ``raw``, the same probe on the
+``random``, the same probe on the same network with fresh weights, three draws of them that the seeds share in turn; ``raw``, the same probe on the
 pixels, tf-idf weights or spectra; ``scratch``, a small network trained on the labels alone. Cases: ``emoji``, four kinds of
 pictures; ``clothes``, Fashion-MNIST, where no network is trained from scratch; ``sentences``, praise or blame of products;
 ``what``, ten spoken words in voices that were never heard; ``who``, ten speakers by words that were never heard (there each
@@ -33,7 +33,7 @@ COUNTS = {"emoji": (2, 20, 80), "clothes": (1, 20, 100), "sentences": (10, 50, 3
 ARMS = ("pretrained", "random", "raw", "scratch")
 TUNED_AT = {"emoji": 20, "clothes": 20, "sentences": 50, "what": 5, "who": 5}
 STRENGTHS, RATES, FINE_RATES = (0.001, 0.01, 0.1, 1.0), (3e-4, 1e-3, 3e-3), (3e-5, 1e-4)
-UPDATES, TUNED_UPDATES, HEARD = 200, 20, 26
+UPDATES, TUNED_UPDATES, HEARD, RANDOM_DRAWS = 200, 20, 26, 3
 PREPARED = ("as it should be", "values from 0 to 1", "values from 0 to 255", "red and blue swapped", "64 pixels")
 OTHERS = ("emoji", "sentences")
 CHECK_TOLERANCE = 0.1
@@ -146,7 +146,7 @@ def classify(case, arm, count, setting, seed, judge):
         chosen, judged, labels, truth, other = pool[near], [held], y[pool][near], [y[held]], False
         x = samples.load("speech")[f"x_{case}"]
         raw = [x[chosen], x[held]]
-        rows = None if arm == "scratch" else features(case, arm, None if arm != "random" else seed, 0)
+        rows = None if arm == "scratch" else features(case, arm, None if arm != "random" else seed % RANDOM_DRAWS, 0)
         seen = None if rows is None else [rows[chosen], rows[held]]
     else:
         x, y, x_test, y_test, x_other, y_other = case_data(case)
@@ -160,7 +160,7 @@ def classify(case, arm, count, setting, seed, judge):
             words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit(x[chosen])
             seen = [words.transform(part).toarray() for part in raw]
         elif arm != "scratch":
-            get = functools.partial(features, case, arm, None if arm != "random" else seed)
+            get = functools.partial(features, case, arm, None if arm != "random" else seed % RANDOM_DRAWS)
             seen = [get(0)[chosen]] + ([get(0)[held]] if judge == "validation" else [get(part) for part in ((1, 2) if other else (1,))])
     if arm == "scratch":
         bench = small_network(case, len(np.unique(labels)))

@@ -1,6 +1,6 @@
 """Other pictures or other questions: domain shift and task shift, and what few labels repair. Chapter 10's evidence.
 
-    COURSE_DATA_DIR=FOLDER python book/evidence/shift.py
+    COURSE_DATA_DIR=FOLDER python book/evidence/domain_shift.py
 
 A small convolutional network has learned 10,000 digits of MNIST for 600 updates. ``fall``: by kind of shift, its accuracy on
 test digits altered with rising strength (``STRENGTHS``), lists over seeds. ``repair``: by case and arm, accuracy after 200
@@ -145,7 +145,7 @@ def main():
     try:
         digits()
     except (OSError, ValueError) as error:
-        sys.exit(f"shift.py: {error}")
+        sys.exit(f"domain_shift.py: {error}")
     depends_on = [sys.modules[__name__], label_efficiency, networks, protocol]
     cases = (*REPAIRED, *TASKS)
     arms = [("repair", case, arm) for case in cases for arm in ARMS if (case, arm) != ("odd or even", "copied")]
@@ -157,11 +157,11 @@ def main():
     def tune(job):
         return {"rate": protocol.choose_rate(lambda r, s: run(*job, TUNED_AT, r, s, "validation"), RATES, TUNING_SEEDS)[0]}
 
-    tuned = evidence.collect("shift_rates", tune, arms, depends_on)
+    tuned = evidence.collect("domain_shift_rates", tune, arms, depends_on)
     rates = {arm: found["rate"] for arm, found in zip(arms, tuned, strict=True)}
     jobs = [(*arm, count, seed) for seed in seeds for arm in arms for count in COUNTS]
-    runs = evidence.collect("shift", lambda job: {"accuracy": run(*job[:4], rates[job[:3]], job[4], "test")}, jobs, depends_on)
-    falls = evidence.collect("shift_fall", lambda seed: fall(seed), seeds, depends_on)
+    runs = evidence.collect("domain_shift", lambda job: {"accuracy": run(*job[:4], rates[job[:3]], job[4], "test")}, jobs, depends_on)
+    falls = evidence.collect("domain_shift_fall", lambda seed: fall(seed), seeds, depends_on)
     found = dict(zip(jobs, runs, strict=True))
 
     def by_count(*arm):
@@ -175,7 +175,7 @@ def main():
         "misled": {arm: by_count("misled", "", arm) for arm in MISLED},
         "check": run_check(),
     }
-    print(evidence.store("shift", "book/evidence/shift.py", seeds, [*tuned, *runs, *falls], **facts))
+    print(evidence.store("domain_shift", "book/evidence/domain_shift.py", seeds, [*tuned, *runs, *falls], **facts))
 
 
 if __name__ == "__main__":
