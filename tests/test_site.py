@@ -173,8 +173,8 @@ def test_landing_page_names_every_chapter_and_its_time():
     for page in guard.toc_pages(root / "_toc.yml"):
         if page.startswith("notebooks/"):
             source = root / "book" / "chapters" / f"{Path(page).name}.md"
-            minutes = re.search(r"[Aa]bout (\d+) minutes", source.read_text(encoding="utf-8"))[1]
-            assert re.search(rf"\(\.\./{page}\).*\*{minutes} minutes\*", landing), page
+            time = re.search(r"[Aa]bout (\d+ (?:minutes|hours))", source.read_text(encoding="utf-8"))[1]
+            assert re.search(rf"\(\.\./{page}\).*\*{time}\*", landing), page
 
 
 def test_guide_shows_the_set_up_cell_of_the_chapters():

@@ -181,51 +181,6 @@ def test_weights_are_mixed_entry_by_entry():
     assert mix((0.5, first), (0.5, second))[0].tolist() == [2, 4] and mix((2, first), (-1, second))[0].tolist() == [-1, -2]
 
 
-def test_backpropagation_and_feedback_alignment_in_numpy():
-    import tensorflow as tf
-
-    script = module("brains")
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(20, 784)) * 0.1, rng.integers(0, 10, 20)
-    weights = script.first_weights(rng)
-    variables = [tf.Variable(w) for w in weights]
-    with tf.GradientTape() as tape:
-        scores = tf.nn.relu(x @ variables[0] + variables[1]) @ variables[2] + variables[3]
-        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, scores))
-    for ours, theirs in zip(script.gradients(weights, x, y), tape.gradient(loss, variables), strict=True):
-        assert np.allclose(ours, theirs, atol=1e-9)
-    other = script.gradients(weights, x, y, rng.normal(size=(10, script.HIDDEN)))
-    assert np.allclose(other[2], script.gradients(weights, x, y)[2]) and not np.allclose(other[0], script.gradients(weights, x, y)[0])
-    assert script.angle(weights, x, y, weights[2].T) == pytest.approx(0, abs=1e-3)
-    assert script.angle(weights, x, y, -weights[2].T) == pytest.approx(180, abs=1e-3)
-
-
-def test_oja_units_become_principal_components():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(4000, 5)) * [3, 2, 1, 0.5, 0.2]
-    w = module("brains").oja_features(x, 2, rng, rate=0.001, epochs=3)
-    assert abs(w[0, 0]) > 0.97 and abs(w[1, 1]) > 0.95 and np.linalg.norm(w, axis=0) == pytest.approx([1, 1], abs=0.05)
-
-
-def test_the_fisher_information_of_a_softmax_layer():
-    """For the last layer it is known exactly: activity squared times p (1 - p)."""
-    script = module("brains")
-    weights = [w * 0.5 for w in script.first_weights(np.random.default_rng(1))]
-    x = np.tile(script.digits()[0][:1], (4000, 1))
-    hidden, p = script.forward(weights, x[:1])
-    found = script.fisher(weights, x, None, np.random.default_rng(2), count=3000)[2]
-    exact = np.outer(hidden[0] ** 2, p[0] * (1 - p[0]))
-    assert found == pytest.approx(exact, rel=0.25, abs=0.01 * exact.max())
-
-
-def test_the_two_sequences_hold_what_they_should():
-    script = module("brains")
-    digits, pixels = script.task_data("digits", 0), script.task_data("pixels", 0)
-    assert [sorted(set(task[1])) for task in digits] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
-    assert all((np.sort(task[0][0]) == np.sort(pixels[0][0][0])).all() for task in pixels)
-    assert len({task[0][0].tobytes() for task in pixels}) == 5
-
-
 def test_a_bad_folder_of_full_data_ends_a_script_with_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path / "nothing"))
     monkeypatch.setattr("sys.argv", ["shift.py"])
