@@ -77,3 +77,133 @@ def read_secret(path, make=False):
     return path.read_text(encoding="utf-8").strip()
 
 
+
+
+MASTER = typer.Option("--master", help="The assignment's master.")
+SECRET = typer.Option("--secret-file", help="The file that the release was made with.")
+OUT = typer.Option("--out", help="Folder for grade books, results and feedback.")
+
+
+def limits_of(memory, processes, seconds, total):
+    """Return limits, or stop on values that make no sense."""
+    if min(memory, processes, seconds, total) <= 0:
+        stop("limits must be above 0.")
+    return sandbox.Limits(memory=memory, processes=processes, cell=seconds, total=total)
+
+
+def read_master(path):
+    """Return a master and its text, or stop."""
+    try:
+        return masters.read(path), path.read_text(encoding="utf-8")
+    except masters.MasterError as error:
+        stop(error)
+
+
+@app.command(epilog="Example: python -m helpers.coursework grade moodle-download.zip --master book/assignments/01_neurons_and_the_brain.md --secret-file instructor/secret --roster class.csv --out graded")
+def grade(
+    submissions: Annotated[pathlib.Path, typer.Argument(help="Folder or zip, as the LMS lets you download it.")],
+    master: Annotated[pathlib.Path, MASTER],
+    secret_file: Annotated[pathlib.Path, SECRET],
+    out: Annotated[pathlib.Path, OUT] = pathlib.Path("graded"),
+    roster: Annotated[pathlib.Path | None, typer.Option(help="CSV with id, and where you have them name, email and lms (the number in the LMS's file names).")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Submissions at the same time; the number of processors by default.", min=1)] = None,
+    memory: Annotated[int, typer.Option(help="Megabytes a submission may use.")] = sandbox.Limits.memory,
+    processes: Annotated[int, typer.Option(help="Processes and threads of a submission.")] = sandbox.Limits.processes,
+    seconds: Annotated[float, typer.Option(help="Seconds a cell or a test may take.")] = sandbox.Limits.cell,
+    total: Annotated[float, typer.Option(help="Seconds a submission may take.")] = sandbox.Limits.total,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a dask scheduler whose workers grade, such as tls://10.0.0.5:8786.")] = None,
+    tls: Annotated[pathlib.Path | None, typer.Option(help="Folder with ca.pem, cert.pem and key.pem for a tls:// scheduler.")] = None,
+    trust: Annotated[bool, TRUST] = False,
+):
+    """Grade a class: grade books, one page of feedback a student. Stop it and start it again as you like; only changes are graded."""
+    from . import classes, collecting, reports
+
+    known, text = read_master(master)
+    secret = read_secret(secret_file)
+    try:
+        if not trust and scheduler is None:
+            sandbox.check()
+        people = collecting.read_roster(roster) if roster else None
+        collected = collecting.collect(submissions, people)
+        results, fresh = classes.grade_class(text, known.name, secret, collected.submissions, out / "results", limits_of(memory, processes, seconds, total), jobs,
+                                             scheduler, security_of(tls) if scheduler else None, trust)
+        marks = reports.read_marks(out / "marks.csv", results)
+    except (sandbox.NoSandbox, ValueError, OSError) as error:
+        stop(error)
+    if not results:
+        stop(f"no submission was found in {submissions}. {' '.join(collected.remarks[:3])}")
+    reports.write_books(out, results, marks, people, known.title)
+    reports.write_feedback(out / "feedback", results, marks, known.title)
+    problems = [f"{r['student']}: {r['reason']}" for r in results if r["status"] != "graded"]
+    look = [f"{r['student']}: {note}" for r in results for note in r["notes"] if "a person should look" in note]
+    (out / "remarks.txt").write_text("\n".join([*collected.remarks, *(f"{m}: handed in nothing." for m in collected.missing), *problems, *look]) + "\n", encoding="utf-8")
+    summarize(results, fresh, marks, collected, problems, look, out)
+    if any(r["status"] == "not graded" for r in results):
+        raise typer.Exit(3)
+    if problems or look or any("nobody on the roster" in remark for remark in collected.remarks):
+        raise typer.Exit(1)
+
+
+def summarize(results, fresh, marks, collected, problems, look, out):
+    """Print what came out and what needs a person."""
+    from . import collecting, reports
+
+    open_parts = sum(len(reports.total(r, marks)[1]) for r in results)
+    graded = [r for r in results if r["status"] == "graded"]
+    typer.echo(f"{len(results)} submissions: {len(graded)} graded ({fresh} now, {len(results) - fresh} kept), "
+               f"{sum(r['status'] == 'unreadable' for r in results)} unreadable, {sum(r['status'] == 'not graded' for r in results)} not graded")
+    for title, lines in (("needs a person", problems + look), ("about the files", collected.remarks), ("handed in nothing", collected.missing)):
+        if lines:
+            typer.echo(f"{title}:")
+            for line in lines[:20]:
+                typer.echo(f"  {collecting.printable(line)}")
+            if len(lines) > 20:
+                typer.echo(f"  and {len(lines) - 20} more, in {out / 'remarks.txt'}")
+    if open_parts:
+        typer.echo(f"{open_parts} texts to mark by hand: fill in points in a copy of {out / 'to-mark.csv'} named marks.csv, or use to-nbgrader; then grade again")
+    typer.echo(f"grade books, results and feedback are in {out}")
+
+
+def security_of(folder):
+    """Return dask's TLS settings from a folder, or None."""
+    if folder is None:
+        return None
+    from distributed import Security
+
+    files = {name: folder / f"{name}.pem" for name in ("ca", "cert", "key")}
+    if missing := [str(path) for path in files.values() if not path.is_file()]:
+        stop(f"--tls needs {', '.join(missing)}.")
+    return Security(tls_ca_file=str(files["ca"]), tls_client_cert=str(files["cert"]), tls_client_key=str(files["key"]), require_encryption=True)
+
+
+@app.command(epilog="Example: python -m helpers.coursework regrade ada moodle-download.zip --master book/assignments/01_neurons_and_the_brain.md --secret-file instructor/secret")
+def regrade(
+    student: Annotated[str, typer.Argument(help="Id of the student.")],
+    submissions: Annotated[pathlib.Path, typer.Argument(help="Folder or zip, as for grade.")],
+    master: Annotated[pathlib.Path, MASTER],
+    secret_file: Annotated[pathlib.Path, SECRET],
+    roster: Annotated[pathlib.Path | None, typer.Option(help="As for grade.")] = None,
+    trust: Annotated[bool, TRUST] = False,
+):
+    """Grade one student again and print everything: each cell, each test with its reason, what the code printed. Writes nothing."""
+    from . import collecting, grading
+
+    known, _ = read_master(master)
+    secret = read_secret(secret_file)
+    try:
+        found = collecting.collect(submissions, collecting.read_roster(roster) if roster else None).submissions
+    except (ValueError, OSError) as error:
+        stop(error)
+    one = next((s for s in found if s.student == student), None)
+    if one is None:
+        stop(f"{student!r} is not among {len(found)} submissions: {', '.join(collecting.printable(s.student) for s in found[:10])} ...")
+    result = grading.grade(known, masters.token(secret, known.name), student, one.content, trusted=trust, secret=secret,
+                           verbose=lambda line: typer.echo(collecting.printable(line)))
+    for note in result["notes"]:
+        typer.echo(f"note: {collecting.printable(note)}")
+    if result["log"]:
+        typer.echo("what the code printed:")
+        typer.echo("\n".join(f"  | {collecting.printable(line)}" for line in result["log"].splitlines()))
+    typer.echo(f"{result['status']}{': ' + result['reason'] if result['reason'] else ''}: {result['points']:g} of {result['of'] - result['by_hand']:g} points, and {result['by_hand']:g} by hand, in {result['seconds']:g} s")
+    if result["status"] != "graded":
+        raise typer.Exit(3 if result["status"] == "not graded" else 1)

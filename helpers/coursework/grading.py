@@ -48,15 +48,15 @@ def grade(master, cohort, student, content, limits=None, trusted=False, secret="
     Returns
     -------
     dict
-        ``student``, ``assignment``, ``key``, ``status``, ``points``, ``of``, ``by_hand``, ``parts``, ``notes``, ``log``,
-        ``seconds``. The status is "graded", "unreadable" (with a ``reason`` for the student) or "not graded" (a failure of
+        ``student``, ``assignment``, ``key``, ``status``, ``points``, ``of``, ``by_hand``, ``parts``, ``answers``, ``notes``,
+        ``log``, ``slow`` (something took too long: to be run again alone), ``seconds``. The status is "graded", "unreadable" (with a ``reason`` for the student) or "not graded" (a failure of
         this machine's, never a zero).
     """
     limits, say, began = limits or sandbox.Limits(), verbose or (lambda line: None), time.perf_counter()
     result = {
         "student": student, "assignment": master.name, "key": key(master, cohort, student, content, limits), "status": "graded", "reason": "",
         "points": 0.0, "of": sum(p.points for p in master.parts), "by_hand": sum(p.points for p in master.parts if p.by_hand),
-        "parts": [], "answers": {}, "notes": [], "log": "", "seconds": 0.0,
+        "parts": [], "answers": {}, "notes": [], "log": "", "slow": False, "seconds": 0.0,
     }
     try:
         cells = reader.read_notebook(content)
@@ -75,7 +75,7 @@ def grade(master, cohort, student, content, limits=None, trusted=False, secret="
     except OSError as error:
         return result | {"status": "not graded", "reason": f"This machine failed: {error}"}
     result["notes"] += run.notes
-    result["log"] = run.log
+    result["log"], result["slow"] = run.log, run.slow
     result["points"] = float(sum(part["points"] for part in result["parts"] if part["points"]))
     result["seconds"] = round(time.perf_counter() - began, 1)
     return result
@@ -87,65 +87,61 @@ class _Run:
     def __init__(self, master, cohort, student, merged, limits, trusted, secret, say):
         self.master, self.cohort, self.student, self.merged = master, cohort, student, merged
         self.limits, self.trusted, self.secret, self.say = limits, trusted, secret, say
-        self.session, self.deadly, self.restarts, self.notes, self.log, self.spent = None, {}, 0, [], "", 0.0
+        self.session, self.left_out, self.starts, self.notes, self.log, self.slow = None, set(), 0, [], "", False
+        self.end = time.monotonic() + limits.total
 
     def start(self):
         """Start a session and run all cells but those that ended one before; return whether there is one."""
-        while True:
-            if self.restarts > RESTARTS:
-                return False
-            began = time.monotonic()
-            self.session = judge.Session(self.limits, self.trusted)
-            running, self.cells = None, {}
-            try:
-                for number, (name, source, locked) in enumerate(self.merged.steps):
-                    running = number
-                    if number in self.deadly:
-                        continue
-                    try:
-                        error = self.session.ask("cell", source=source)
-                    except TimeoutError as late:
-                        error = f"TimeoutError: {late}"
-                        # Once too long, always too long: a restart does not wait for it again.
-                        self.deadly[number] = str(late)
-                    if error is not None and type(error) is not str:
-                        error = "the cell gave no answer"
-                    self.cells[number] = error
-                    self.say(f"{name or 'additional cell'}: {error or 'ran'}")
-                    if error:
-                        self._note(number, f"{name or 'An additional cell'} stopped with {error}")
+        while self.starts <= RESTARTS and time.monotonic() < self.end:
+            self.starts += 1
+            if self.session is not None:
+                self.session.close()
+            self.session = judge.Session(self.limits, self.trusted, self.end)
+            for number, (name, source, _) in enumerate(self.merged.steps):
+                if number in self.left_out:
+                    continue
+                name = name or "an additional cell"
+                try:
+                    error = self.session.ask("cell", source=source)
+                except judge.Dead as dead:
+                    self.left_out.add(number)
+                    self.note(f"{name} {dead}; it was left out and the rest run again.")
+                    break
+                except Exception as other:  # noqa: BLE001 - too long, or an answer that a submission made up
+                    error = f"{type(other).__name__}: {other}"
+                    self.slow |= isinstance(other, TimeoutError)
+                    self.left_out.add(number)  # what took too long once is not waited for again
+                if error is None:
+                    self.say(f"{name}: ran")
+                else:
+                    self.note(f"{name} stopped with {error}")
+            else:
                 return True
-            except judge.Dead as error:
-                self.restarts += 1
-                self.deadly[running] = str(error)
-                name = self.merged.steps[running][0] or "An additional cell"
-                self._note(running, f"{name} {error}; it was left out and the rest run again.")
-                self.say(f"{name}: {error}; starting again without it")
-            except Exception as error:  # noqa: BLE001 - an answer made up by a submission
-                self.restarts += 1
-                self.deadly[running] = str(error)
-                self.say(f"{running}: {error!r}")
-            finally:
-                self.spent += time.monotonic() - began
+        self.slow |= time.monotonic() >= self.end
+        return False
 
-    def _note(self, number, text):
-        if not any(text == note for note in self.notes):
+    def note(self, text):
+        """Add a note for student and grader, once."""
+        self.say(text)
+        if text[:500] not in self.notes:
             self.notes.append(text[:500])
 
     def mark(self):
-        """Return what each part earned."""
-        found, alive = [], self.start()
+        """Return what each part earned, in order."""
+        found = []
         try:
+            alive = self.start()
             for part in self.master.parts:
+                facts = {"part": part.name, "title": part.title, "of": part.points, "by_hand": part.by_hand}
                 if part.by_hand:
-                    found.append({"part": part.name, "title": part.title, "points": None, "of": part.points, "by_hand": True, "message": ""})
+                    found.append(facts | {"points": None, "message": ""})
                     continue
-                passed, message = False, "The code that was to be tested could not be run."
+                message = "Your code could not be run to the end; see the notes."
                 if alive:
-                    passed, message, alive = self.test(part)
-                found.append({"part": part.name, "title": part.title, "points": float(part.points) if passed else 0.0, "of": part.points,
-                              "by_hand": False, "message": message})
-                self.say(f"{part.name}: {'passed' if passed else message}")
+                    message = self.test(part)
+                    alive = self.session.process.poll() is None or self.start()
+                found.append(facts | {"points": 0.0 if message else float(part.points), "message": message})
+                self.say(f"{part.name}: {message or 'passed'}")
         finally:
             if self.session is not None:
                 self.session.close()
@@ -153,36 +149,20 @@ class _Run:
         return found
 
     def test(self, part):
-        """Return whether the tests of a part pass, a message for the student, and whether a session is alive."""
+        """Return why the tests of a part fail, for the student; "" when they pass."""
         cell = next(c for c in self.master.notebook.cells if c.metadata.nbgrader.grade_id == part.name)
         source = masters.with_token(cell.source, self.cohort)
         visible = masters.strip_hidden(source)
         for stage, text in [("visible", visible), ("hidden", source)][: 1 if visible == source.rstrip() else 2]:
-            seed = int.from_bytes(hashlib.sha256(f"{self.secret}:{self.student}:{part.name}:{stage}".encode()).digest()[:4])
-            for attempt in (1, 2):
-                try:
-                    self.session.ask("seed", seed=seed)
-                    judge.run_test(self.session, text, self.student, self.cohort, np.random.default_rng(seed))
-                    break
-                except judge.Dead as error:
-                    message, died = f"Your code {error} while this part was tested.", "too long" in str(error)
-                except TimeoutError as error:
-                    message, died = f"Your code {error} while this part was tested.", True
-                except Exception as error:  # noqa: BLE001 - a failed test
-                    kind = type(error).__name__
-                    shown = f"{kind}: {error}".strip(": ")[:500]
-                    message = shown if stage == "visible" else "The visible tests pass, a hidden test does not: look at unusual inputs, shapes and values."
-                    self.say(f"{part.name}, {stage}: {shown}")
-                    return False, message, self.session.process.poll() is None or self._again()
-                # The machine may have been busy: what took too long is run once more before it counts.
-                if self.session.process.poll() is not None or attempt == 1:
-                    self.session.close()
-                    if not self._again():
-                        return False, message, False
-                if not died or attempt == 2:
-                    return False, message, True
-        return True, "", True
-
-    def _again(self):
-        self.restarts += 1
-        return self.start()
+            seed = int.from_bytes(hashlib.sha256(f"{self.secret}:{self.student}:{part.name}:{stage}".encode()).digest()[:4], "big")
+            try:
+                self.session.ask("seed", seed=seed)
+                judge.run_test(self.session, text, self.student, self.cohort, np.random.default_rng(seed))
+            except (judge.Dead, TimeoutError) as error:
+                self.slow |= "took" in str(error)
+                return f"Your code {error} while this part was tested."
+            except Exception as error:  # noqa: BLE001 - a test that fails, in whatever way
+                shown = f"{type(error).__name__}: {error}".removesuffix(": ")[:500]
+                self.say(f"{part.name}, {stage}: {shown}")
+                return shown if stage == "visible" else "The visible tests pass, a further one does not. Look at other inputs, shapes and edge cases."
+        return ""
