@@ -40,23 +40,23 @@ def grade_class(master_text, name, secret, submissions, folder, limits=None, job
     folder.mkdir(parents=True, exist_ok=True)
     master = masters.parse(master_text, name)
     cohort = masters.token(secret, name)
-    results, todo = {}, []
+    results, todo, identity = {}, [], grading.identities(submissions)
     for submission in submissions:
         known = load(folder / f"{reports.slug(submission.student)}.json")
-        if known and known["status"] != "not graded" and known["key"] == grading.key(master, cohort, submission.student, submission.content, limits):
-            results[submission.student] = known | {"late": submission.late, "name": submission.name}
+        if known and known["status"] != "not graded" and known["key"] == grading.key(master, cohort, submission.student, submission.content, limits, identity[submission.student][0]):
+            results[submission.student] = known | {"late": submission.late, "name": submission.name, "remark": identity[submission.student][1]}
         else:
             todo.append(submission)
     bar = tqdm(total=len(todo), desc=f"grading {name}", unit="file", disable=not progress)
 
     def keep(submission, result):
-        result |= {"late": submission.late, "name": submission.name, "origin": submission.origin}
+        result |= {"late": submission.late, "name": submission.name, "origin": submission.origin, "remark": identity[submission.student][1]}
         reports.write_json(folder / f"{reports.slug(submission.student)}.json", result)
         results[submission.student] = result
         bar.update()
 
     def task(submission):
-        return master_text, name, secret, submission.student, submission.content, limits, trusted
+        return master_text, name, secret, submission.student, submission.content, limits, trusted, identity[submission.student][0]
 
     with bar, _executor(jobs or os.cpu_count() or 1, scheduler, security) as submit:
         running = {submit(task(submission)): submission for submission in todo}
@@ -75,8 +75,8 @@ def grade_class(master_text, name, secret, submissions, folder, limits=None, job
 
 def grade_one(task):
     """Grade one submission; runs here or on a worker, which needs nothing but this package and the sandbox."""
-    text, name, secret, student, content, limits, trusted = task
-    return grading.grade(masters.parse(text, name), masters.token(secret, name), student, content, limits, trusted, secret)
+    text, name, secret, student, content, limits, trusted, identity = task
+    return grading.grade(masters.parse(text, name), masters.token(secret, name), student, content, limits, trusted, secret, identity=identity)
 
 
 def _result(future, submission, master):

@@ -135,7 +135,7 @@ def grade(
     reports.write_books(out, results, marks, people, known.title)
     reports.write_feedback(out / "feedback", results, marks, known.title)
     problems = [f"{r['student']}: {r['reason']}" for r in results if r["status"] != "graded"]
-    look = [f"{r['student']}: {note}" for r in results for note in r["notes"] if "a person should look" in note]
+    look = [f"{r['student']}: {r['remark']}" for r in results if "A person should look" in r["remark"]]
     (out / "remarks.txt").write_text("\n".join([*collected.remarks, *(f"{m}: handed in nothing." for m in collected.missing), *problems, *look]) + "\n", encoding="utf-8")
     summarize(results, fresh, marks, collected, problems, look, out)
     if any(r["status"] == "not graded" for r in results):
@@ -197,8 +197,11 @@ def regrade(
     one = next((s for s in found if s.student == student), None)
     if one is None:
         stop(f"{student!r} is not among {len(found)} submissions: {', '.join(collecting.printable(s.student) for s in found[:10])} ...")
+    identity, remark = grading.identities(found)[student]
     result = grading.grade(known, masters.token(secret, known.name), student, one.content, trusted=trust, secret=secret,
-                           verbose=lambda line: typer.echo(collecting.printable(line)))
+                           verbose=lambda line: typer.echo(collecting.printable(line)), identity=identity)
+    if remark:
+        typer.echo(f"note: {collecting.printable(remark)}")
     for note in result["notes"]:
         typer.echo(f"note: {collecting.printable(note)}")
     if result["log"]:
@@ -207,3 +210,79 @@ def regrade(
     typer.echo(f"{result['status']}{': ' + result['reason'] if result['reason'] else ''}: {result['points']:g} of {result['of'] - result['by_hand']:g} points, and {result['by_hand']:g} by hand, in {result['seconds']:g} s")
     if result["status"] != "graded":
         raise typer.Exit(3 if result["status"] == "not graded" else 1)
+
+
+def gather(submissions, master, out, roster=None):
+    """Return a master, the submissions and the stored results of a class, or stop."""
+    from . import classes, collecting, reports
+
+    known, _ = read_master(master)
+    try:
+        collected = collecting.collect(submissions, collecting.read_roster(roster) if roster else None).submissions
+    except (ValueError, OSError) as error:
+        stop(error)
+    results = [found for s in collected if (found := classes.load(out / "results" / f"{reports.slug(s.student)}.json"))]
+    return known, collected, results
+
+
+@app.command("to-nbgrader", epilog="Example: python -m helpers.coursework to-nbgrader moodle-download.zip --master book/assignments/01_neurons_and_the_brain.md --secret-file instructor/secret --out graded --course instructor/formgrader")
+def to_nbgrader(
+    submissions: Annotated[pathlib.Path, typer.Argument(help="Folder or zip, as for grade.")],
+    master: Annotated[pathlib.Path, MASTER],
+    secret_file: Annotated[pathlib.Path, SECRET],
+    out: Annotated[pathlib.Path, OUT] = pathlib.Path("graded"),
+    course: Annotated[pathlib.Path, typer.Option(help="Course folder for nbgrader.")] = pathlib.Path("instructor/formgrader"),
+    roster: Annotated[pathlib.Path | None, typer.Option(help="As for grade.")] = None,
+):
+    """Make a course folder for marking by hand in nbgrader's formgrader. Nothing is run there; grade first."""
+    from . import formgrader
+
+    known, collected, results = gather(submissions, master, out, roster)
+    if not results:
+        stop(f"{out / 'results'} holds no result of these submissions; run grade first.")
+    try:
+        count = formgrader.export(known, read_secret(secret_file), results, {s.student: s.content for s in collected}, course)
+    except (RuntimeError, OSError) as error:
+        stop(error)
+    typer.echo(f"{count} submissions in {course}. Mark them: cd {course} && jupyter lab, menu Nbgrader, Formgrader. Then: from-nbgrader")
+
+
+@app.command("from-nbgrader", epilog="Example: python -m helpers.coursework from-nbgrader moodle-download.zip --master book/assignments/01_neurons_and_the_brain.md --out graded --course instructor/formgrader")
+def from_nbgrader(
+    submissions: Annotated[pathlib.Path, typer.Argument(help="Folder or zip, as for grade.")],
+    master: Annotated[pathlib.Path, MASTER],
+    out: Annotated[pathlib.Path, OUT] = pathlib.Path("graded"),
+    course: Annotated[pathlib.Path, typer.Option(help="Course folder for nbgrader.")] = pathlib.Path("instructor/formgrader"),
+    roster: Annotated[pathlib.Path | None, typer.Option(help="As for grade.")] = None,
+):
+    """Read the marks that people gave in formgrader into marks.csv; grade then puts them into the grade books."""
+    from . import formgrader
+
+    known, _, results = gather(submissions, master, out, roster)
+    try:
+        rows = formgrader.read_back(known, results, course)
+    except ValueError as error:
+        stop(error)
+    formgrader.write_marks(out / "marks.csv", rows)
+    typer.echo(f"{len(rows)} marks in {out / 'marks.csv'}; now run grade again")
+
+
+@app.command(epilog="Example: python -m helpers.coursework similar moodle-download.zip --master book/assignments/01_neurons_and_the_brain.md --secret-file instructor/secret --out graded")
+def similar(
+    submissions: Annotated[pathlib.Path, typer.Argument(help="Folder or zip, as for grade.")],
+    master: Annotated[pathlib.Path, MASTER],
+    secret_file: Annotated[pathlib.Path, SECRET],
+    out: Annotated[pathlib.Path, OUT] = pathlib.Path("graded"),
+    roster: Annotated[pathlib.Path | None, typer.Option(help="As for grade.")] = None,
+    least: Annotated[float, typer.Option(help="Share of one's code that must be found in the other's.", min=0.1, max=1.0)] = 0.8,
+):
+    """List pairs of submissions that are alike, for a person to read. Nothing is run, and it is never a verdict."""
+    from . import similar as alike
+
+    known, collected, _ = gather(submissions, master, out, roster)
+    found = alike.pairs(known, masters.token(read_secret(secret_file), known.name), collected, least)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "similar.html").write_text(alike.page(found, f"{known.title}: pairs that are alike", len(collected)), encoding="utf-8")
+    for pair in found[:20]:
+        typer.echo(f"{pair['share']:4.0%} {pair['tokens']:5} tokens  {pair['one']}  {pair['other']}")
+    typer.echo(f"{len(found)} pairs among {len(collected)} submissions; read {out / 'similar.html'} and ask, it is no verdict")

@@ -18,15 +18,15 @@ def grader_digest():
     return hashlib.sha256("".join(inspect.getsource(m) for m in (judge, masters, reader, sandbox, worker)).encode()).hexdigest()
 
 
-def key(master, cohort, student, content, limits):
-    """Return what a result depends on: submission, assignment, cohort, student, limits and grader."""
+def key(master, cohort, student, content, limits, identity=None):
+    """Return what a result depends on: submission, assignment, cohort, student, the id of the numbers, limits and grader."""
     digest = hashlib.sha256()
-    for part in (master.digest, cohort, student, repr(limits), grader_digest(), hashlib.sha256(content).hexdigest()):
+    for part in (master.digest, cohort, student, identity or student, repr(limits), grader_digest(), hashlib.sha256(content).hexdigest()):
         digest.update(part.encode() + b"\0")
     return digest.hexdigest()
 
 
-def grade(master, cohort, student, content, limits=None, trusted=False, secret="", verbose=None):
+def grade(master, cohort, student, content, limits=None, trusted=False, secret="", verbose=None, identity=None):
     """Grade a submission.
 
     Parameters
@@ -44,6 +44,8 @@ def grade(master, cohort, student, content, limits=None, trusted=False, secret="
         Of the cohort: what the tests draw depends on it.
     verbose : callable, optional
         Is given one line of the log at a time.
+    identity : str, optional
+        The id for which the personal numbers were drawn, when it is not ``student``; see :func:`identities`.
 
     Returns
     -------
@@ -54,21 +56,18 @@ def grade(master, cohort, student, content, limits=None, trusted=False, secret="
     """
     limits, say, began = limits or sandbox.Limits(), verbose or (lambda line: None), time.perf_counter()
     result = {
-        "student": student, "assignment": master.name, "key": key(master, cohort, student, content, limits), "status": "graded", "reason": "",
+        "student": student, "assignment": master.name, "key": key(master, cohort, student, content, limits, identity), "status": "graded", "reason": "",
         "points": 0.0, "of": sum(p.points for p in master.parts), "by_hand": sum(p.points for p in master.parts if p.by_hand),
         "parts": [], "answers": {}, "notes": [], "log": "", "slow": False, "seconds": 0.0,
     }
     try:
         cells = reader.read_notebook(content)
-        merged = reader.merge(master, cohort, cells, student)
+        merged = reader.merge(master, cohort, cells, identity or student)
     except reader.Unreadable as error:
         return result | {"status": "unreadable", "reason": str(error)}
     result["notes"], result["answers"] = list(merged.notes), merged.answers
-    stated = reader.stated_student(cells)
-    if stated and stated.lower() != student.lower() and stated != "your id":
-        result["notes"].append(f"The notebook was worked out for the id {stated!r}, but handed in by {student!r}: a person should look.")
     try:
-        run = _Run(master, cohort, student, merged, limits, trusted, secret, say)
+        run = _Run(master, cohort, student, identity or student, merged, limits, trusted, secret, say)
         result["parts"] = run.mark()
     except sandbox.NoSandbox as error:
         return result | {"status": "not graded", "reason": str(error)}
@@ -81,11 +80,45 @@ def grade(master, cohort, student, content, limits=None, trusted=False, secret="
     return result
 
 
+def identities(submissions):
+    """Return for whom each submission's personal numbers were drawn, with a remark where that is not who handed it in.
+
+    A wrongly written id costs nobody anything. The id of somebody else in the class does: the numbers of one's own count.
+
+    Parameters
+    ----------
+    submissions : list of helpers.coursework.collecting.Submission
+
+    Returns
+    -------
+    dict of str to (str, str)
+        By student: the id, and the remark or "".
+    """
+    stated = {}
+    for submission in submissions:
+        try:
+            stated[submission.student] = reader.stated_student(reader.read_notebook(submission.content)) or ""
+        except reader.Unreadable:
+            stated[submission.student] = ""
+    plain = {student: text.strip().lower() for student, text in stated.items()}
+    handed_in, found = {student.lower() for student in plain}, {}
+    for student, own in plain.items():
+        if own in ("", "your id", student.lower()):
+            found[student] = student, ""
+        elif own in handed_in:
+            found[student] = student, f"The notebook states the id {own!r}, which is somebody else's; the numbers of {student!r} were used. A person should look."
+        elif list(plain.values()).count(own) > 1:
+            found[student] = own, f"The notebook states the id {own!r}, and so do others. A person should look."
+        else:
+            found[student] = own, f"The notebook states the id {own!r}; its numbers were used."
+    return found
+
+
 class _Run:
     """The cells and tests of one submission, started anew after what ended the sandbox."""
 
-    def __init__(self, master, cohort, student, merged, limits, trusted, secret, say):
-        self.master, self.cohort, self.student, self.merged = master, cohort, student, merged
+    def __init__(self, master, cohort, student, identity, merged, limits, trusted, secret, say):
+        self.master, self.cohort, self.student, self.identity, self.merged = master, cohort, student, identity, merged
         self.limits, self.trusted, self.secret, self.say = limits, trusted, secret, say
         self.session, self.left_out, self.starts, self.notes, self.log, self.slow = None, set(), 0, [], "", False
         self.end = time.monotonic() + limits.total
@@ -157,7 +190,7 @@ class _Run:
             seed = int.from_bytes(hashlib.sha256(f"{self.secret}:{self.student}:{part.name}:{stage}".encode()).digest()[:4], "big")
             try:
                 self.session.ask("seed", seed=seed)
-                judge.run_test(self.session, text, self.student, self.cohort, np.random.default_rng(seed))
+                judge.run_test(self.session, text, self.identity, self.cohort, np.random.default_rng(seed))
             except (judge.Dead, TimeoutError) as error:
                 self.slow |= "took" in str(error)
                 return f"Your code {error} while this part was tested."

@@ -111,7 +111,7 @@ def write_books(folder, results, marks, roster=None, assignment=""):
         graded = result["status"] == "graded"
         shown = f"{points:g}" if graded or result["status"] == "unreadable" else ""
         scores = {p["part"]: marks.get((result["student"], p["part"]), p)["points"] for p in result["parts"]}
-        remark = result["reason"] or "; ".join(result["notes"])
+        remark = result["reason"] or "; ".join(filter(None, [result.get("remark", ""), *result["notes"]]))
         books["grades"].append([result["student"], name, result["status"], "late" if result.get("late") else "", shown, f"{result['of']:g}", " ".join(to_mark),
                                 *(("" if scores.get(p["part"]) is None else f"{scores[p['part']]:g}") for p in parts), remark])
         books["moodle"].append([result["student"], name, person.get("email", ""), shown, remark])
