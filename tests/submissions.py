@@ -46,10 +46,26 @@ def pack(notebook):
     return json.dumps(notebook).encode()
 
 
-def attack(source, at=1):
-    """Return a bare notebook with a hostile cell before everything else."""
+WRONG = {
+    "unit": "def unit(x, w, b):\n    return np.zeros(len(x), int)",
+    "alarm": "alarm_w, alarm_b = [1, 1, 1], 0.5",
+    "agree": "def agree(x):\n    return np.zeros(len(x), int)",
+    "spikes": "def count_spikes(current, steps, tau=20.0, dt=1.0):\n    return 1",
+    "current": "my_current = 5.003",
+    "perceptron": "def train_perceptron(x, y, passes=100):\n    return np.zeros(2), 0.0, 0",
+}
+
+
+def attack(source):
+    """Return a notebook whose every part is wrong, with a hostile cell before everything else.
+
+    Where the hostile cell gives the answers itself, the parts stay bare.
+    """
     notebook = bare()
-    notebook["cells"].insert(at, code(source))
+    if not any(name in source for name in ("unit", "alarm_w", "my_current")):
+        for name, wrong in WRONG.items():
+            part(notebook, name)["source"] = wrong
+    notebook["cells"].insert(1, code(source))
     return pack(notebook)
 
 
@@ -182,7 +198,6 @@ def _two(content):
     return file.getvalue()
 
 
-WRONG = "def unit(x, w, b):\n    return np.zeros(len(x), int)\n"
 CLAIM_ALL = """
 class Yes:
     def __eq__(self, other): return True

@@ -109,12 +109,20 @@ def files_in(place):
         split = [re.split(r"[\\/]", info.filename) for info in members]
         inside = len({p[0] for p in split}) == 1 and len({p[1] for p in split if len(p) > 1}) > 1  # one folder round everything
         for info in sorted(members, key=lambda info: info.filename):
-            yield info.filename[len(split[0][0]) + 1 :] if inside else info.filename, float("%04d%02d%02d%02d%02d%02d" % info.date_time), (lambda info=info: _read_some(archive.open(info)))
+            yield info.filename[len(split[0][0]) + 1 :] if inside else info.filename, float("%04d%02d%02d%02d%02d%02d" % info.date_time), (lambda info=info: _read_member(place, info))
 
 
 def _read_some(file):
     with file:
         return file.read(reader.LARGEST + 1)
+
+
+def _read_member(place, info):
+    try:
+        with zipfile.ZipFile(place) as archive:
+            return _read_some(archive.open(info))
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError):
+        return b""  # damaged or locked: unreadable, not a failure of the whole class
 
 
 def who(path):

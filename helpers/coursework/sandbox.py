@@ -15,6 +15,10 @@ that lets bwrap make user namespaces (see the instructor guide). macOS, Windows,
 To run every submission with your own rights all the same: --i-trust-every-submission"""
 
 
+# What bubblewrap itself is given: the first process inside is bubblewrap's own and shows its environment in /proc/1/environ.
+CLEAN = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+
+
 class NoSandbox(RuntimeError):
     """No sandbox can be had on this machine; says why and what to do."""
 
@@ -86,7 +90,7 @@ def command(limits, inside=None):
 def start(limits, trusted=False, **settings):
     """Start the worker and return its process.
 
-    The arguments of bubblewrap go through a pipe: on the command line they would show this machine's folders inside.
+    The arguments of bubblewrap go through a pipe, and its environment is empty: inside, both would show.
 
     Parameters
     ----------
@@ -110,7 +114,7 @@ def start(limits, trusted=False, **settings):
     try:
         os.write(write, b"".join(part.encode() + b"\0" for part in line[1:place]))  # far below the 64 KB that a pipe holds
         os.close(write)
-        return subprocess.Popen(["bwrap", "--args", str(read), *line[place:]], pass_fds=(read,), start_new_session=True, **settings)
+        return subprocess.Popen(["bwrap", "--args", str(read), *line[place:]], pass_fds=(read,), start_new_session=True, env=CLEAN, **settings)
     finally:
         os.close(read)
 
