@@ -120,6 +120,8 @@ def grade(
 
     known, text = read_master(master)
     secret = read_secret(secret_file)
+    if scheduler and scheduler.startswith("tls://") and tls is None:
+        stop("a tls:// scheduler needs --tls, the folder with ca.pem, cert.pem and key.pem.")
     try:
         if not trust and scheduler is None:
             sandbox.check()
