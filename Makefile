@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks serve evidence colab lock clean
+.PHONY: help book test notebooks serve assignments evidence colab lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ serve: book ## build and show the site at http://127.0.0.1:8000 (PORT=8001 for a
 	@echo "open http://127.0.0.1:$(PORT) (stop with Ctrl-C)"
 	@$(RUN) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
+assignments: $(VENV)/installed ## make the releases in notebooks/assignments from their masters (needs bubblewrap)
+	@$(RUN) -m helpers.coursework release book/assignments/*.md --out notebooks/assignments
+
 evidence: $(VENV)/installed ## compute the stored results anew (minutes to hours; needs COURSE_DATA_DIR or a network)
 	@for script in book/evidence/*.py; do $(RUN) $$script || exit 1; done
 
@@ -35,7 +38,7 @@ colab: $(VENV)/installed ## run the notebooks as Colab does: its Python and vers
 
 lock: $(VENV)/installed ## choose the newest versions that pyproject.toml allows and write requirements.txt
 	@$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --custom-compile-command "make lock" --extra run --extra pretrained --group dev --upgrade pyproject.toml -o requirements.txt
+	    --custom-compile-command "make lock" --extra run --extra pretrained --extra coursework --group dev --upgrade pyproject.toml -o requirements.txt
 
 clean: ## remove what was built, the environment too; stored notebooks stay
 	rm -rf _build $(VENV) *.egg-info

@@ -2,7 +2,9 @@
 
 import functools
 import gzip
+import html
 import http.server
+import json
 import os
 import re
 import shutil
@@ -39,7 +41,7 @@ def toc_pages():
 
 
 PAGES = toc_pages()
-CHAPTERS = [page for page in PAGES if page.startswith("notebooks/")]
+CHAPTERS = [page for page in PAGES if re.match(r"notebooks/\d", page)]
 
 
 def find_browser():
@@ -278,6 +280,26 @@ def test_focus_can_be_seen(visit, address):
     page.keyboard.press("Tab")
     width = page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)")
     assert width >= 2
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if page.startswith("notebooks/assignments/")])
+def test_assignments_have_a_colab_button(html_dir, name):
+    page = (html_dir / f"{name}.html").read_text(encoding="utf-8")
+    assert re.search(rf"colab\.research\.google\.com/github/[^\"]+/blob/v\d[^/]*/{name}\.ipynb", page)
+
+
+def test_the_site_and_its_sources_hold_no_solution(html_dir):
+    """Lines of solutions and hidden tests that are long enough to be nobody else's."""
+    masters = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "book/assignments").glob("*.md")}
+    secret = {name: {line.strip() for region in re.findall(r"### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END", text, re.DOTALL) for line in region.splitlines() if len(line.strip()) > 45}
+              for name, text in masters.items()}
+    assert all(len(lines) > 5 for lines in secret.values())
+    shown = {path: path.read_text(encoding="utf-8") for path in html_dir.rglob("*") if "assignments" in path.parts and path.suffix in (".html", ".ipynb", ".txt", ".md")}
+    assert len(shown) >= 2 * len(masters)
+    for path, text in shown.items():
+        found = [line for line in secret.get(path.name.split(".")[0], ()) if line in html.unescape(text) or json.dumps(line)[1:-1] in text]
+        assert not found, (path, found[:2])
+    assert not list(html_dir.rglob("*book/assignments*")) and not (html_dir / "_sources/book/assignments").exists()
 
 
 def test_launch_buttons_open_the_release(visit, address):

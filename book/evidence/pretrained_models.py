@@ -7,8 +7,8 @@
 new ones for each seed; ``raw``, a probe on the inputs themselves (pixels, counts of words, mean spectra); ``scratch``, a
 small network of its own. ``elsewhere``: the same classifiers on examples of another origin: emoji in Google's style, sentences
 about films. ``prepared``: emoji, 20 labels a class, pretrained features of wrongly prepared pictures. ``tuning``: emoji, 20
-labels a class, 96 pixels, by way: ``probe``; ``fine-tuned``, a new head first, then every layer, batch normalisation in
-inference mode; ``moving statistics``, the same, but with batch normalisation in training mode. ``milliseconds``: of one
+labels a class, 96 pixels, by way: ``probe``; ``fine-tuned``, a new head first, then every layer but batch normalisation, which
+is frozen and so in inference mode; ``moving statistics``, the same, but with batch normalisation trained, in training mode. ``milliseconds``: of one
 example through each network, on one thread. ``settings``: strength of the probes and learning rates, chosen on validation
 examples at ``TUNED_AT``; ``check``: a short run that the tests repeat.
 """
@@ -179,13 +179,17 @@ def run_prepared(kind, strength, seed):
 
 
 @functools.cache
-def tuned_network(training):
-    """Return Lite0 with a head of four classes and its weights; ``training`` False keeps batch normalisation in inference mode."""
+def tuned_network(moving):
+    """Return Lite0 with a head of four classes, and its weights; unless ``moving``, batch normalisation is frozen.
+
+    Not by ``training=False`` in the call of the body: ``fit`` of Keras 3 overrides it.
+    """
     import keras
 
     body = pretrained.load_lite0(TUNING_SIZE)
-    inputs = keras.Input(body.input_shape[1:])
-    model = keras.Model(inputs, keras.layers.Dense(4, activation="softmax", name="head")(body(inputs, training=training)))
+    for layer in body.layers:
+        layer.trainable = moving or not isinstance(layer, keras.layers.BatchNormalization)
+    model = keras.Sequential([keras.Input(body.input_shape[1:]), body, keras.layers.Dense(4, activation="softmax", name="head")])
     return networks.compile_classifier(model, 1e-3, 1), model.get_weights()
 
 
@@ -208,7 +212,7 @@ def run_tuning(way, setting, seed, validate=False):
     if way == "probe":
         return {"test": probe((rows["pool"][chosen], y["pool"][chosen]), setting)(rows[part][places], y[part][places])}
     head = LogisticRegression(C=0.01, max_iter=2000).fit(rows["pool"][chosen], y["pool"][chosen])
-    model, start = tuned_network(None if way == "moving statistics" else False)
+    model, start = tuned_network(way == "moving statistics")
     protocol.restart(model, [*start[:-2], head.coef_.T.astype("float32"), head.intercept_.astype("float32")], setting, seed)
     protocol.fit_updates(model, images["pool"][chosen], y["pool"][chosen], TUNING_UPDATES, 16, seed)
     return {"test": float((model.predict(images[part][places], batch_size=50, verbose=0).argmax(axis=1) == y[part][places]).mean())}

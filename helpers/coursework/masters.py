@@ -116,7 +116,7 @@ def parse(text, name):
             if solution and points is not None:
                 raise MasterError(f"{where}: points belong to the cell of tests, not to the solution.")
             grade_id = f"test-{part}" if test else part or f"locked-{number}"
-            settings = {"grade": test, "solution": solution, "locked": not solution}
+            settings = {"grade": test, "solution": solution, "locked": not solution and not cell.source.startswith("student =")}
             made = new_code_cell(cell.source)
         else:
             by_hand = part is not None
@@ -214,7 +214,7 @@ def release(master, cohort):
     for cell in notebook.cells:
         del cell.metadata["course_title"]
         cell.metadata.deletable = False
-        cell.metadata.editable = bool(cell.metadata.nbgrader.solution) or cell.source.startswith("student =")
+        cell.metadata.editable = not cell.metadata.nbgrader.locked
         cell.metadata.nbgrader.checksum = compute_checksum(cell)
     return notebook
 
