@@ -8,7 +8,8 @@ import pytest
 from helpers import data, evidence, networks, protocol
 
 SCRIPTS = ("what_transfers", "label_efficiency", "source_choice", "self_supervised", "forgetting", "augmentation", "domain_shift",
-           "multitask", "little_data", "little_compute", "brains", "scaling", "merging")
+           "multitask", "little_data", "little_compute", "brains", "scaling", "merging",
+           "pretrained_models")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -35,7 +36,7 @@ def test_every_result_has_ten_paired_seeds_and_its_origin(name):
     stored = evidence.load(name)
     assert len(stored["seeds"]) >= 10 and stored["seconds"] > 0 and stored["made_by"] == f"book/evidence/{name}.py"
     assert {"tensorflow", "keras", "numpy"} <= set(stored["versions"])
-    settings = {"seeds", "versions", "check", "counts", "at", "speed_at", "strengths", "shares", "factors", "speed", "rates"}
+    settings = {"seeds", "versions", "check", "counts", "at", "speed_at", "strengths", "shares", "factors", "speed", "rates", "settings"}
     results = arrays({key: value for key, value in stored.items() if key not in settings})
     assert results and all(len(scores) == len(stored["seeds"]) for scores in results)
     assert all(np.isfinite(np.array(scores, float)).all() for scores in results)

@@ -1,6 +1,6 @@
 """Run each notebook as a Colab user does: alone in an empty folder, with Colab's versions and without the helpers.
 
-    python book/tools/simulate_colab.py [--chapter 07] [--python PATH] [--pins FILE]
+    python book/tools/simulate_colab.py [--chapter 07] [--assignments] [--python PATH] [--pins FILE]
 
 The set-up cell of the notebook installs the helpers with pip and git; git is told to take this repository's last commit,
 tagged as the release, for the address on GitHub. Everything happens in _build/colab.
@@ -97,13 +97,31 @@ def run_alone(path, python, environment):
     return time.perf_counter() - began
 
 
+def solved_assignments(beginning):
+    """Write each assignment as a student hands it in, every part done and an id filled in; return the paths."""
+    from helpers.coursework import masters
+
+    folder = WORK / "solved"
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for source in sorted((ROOT / "book/assignments").glob(f"{beginning}*.md")):
+        master = masters.read(source)
+        notebook = masters.solution(master, masters.token("demonstration", master.name))
+        for cell in notebook.cells:
+            cell.source = cell.source.replace('student = "your id"', 'student = "ada"')
+        paths.append(folder / f"{master.name}.ipynb")
+        nbformat.write(notebook, paths[-1])
+    return paths
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chapter", default="", help="beginning of a notebook's name, such as 07")
+    parser.add_argument("--assignments", action="store_true", help="solved assignments instead of chapters")
     parser.add_argument("--python", help="the Python to use (default: a 3.13 that is found)")
     parser.add_argument("--pins", type=pathlib.Path, default=ROOT / "tests/colab-requirements.txt")
     options = parser.parse_args()
-    notebooks = sorted((ROOT / "notebooks").glob(f"{options.chapter}*.ipynb"))
+    notebooks = solved_assignments(options.chapter) if options.assignments else sorted((ROOT / "notebooks").glob(f"{options.chapter}*.ipynb"))
     if not notebooks:
         sys.exit(f"simulate_colab.py: no notebook begins with {options.chapter!r}.")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
