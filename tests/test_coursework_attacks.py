@@ -167,6 +167,19 @@ def test_a_sandbox_that_does_not_start_is_a_failure_of_ours(monkeypatch):
     assert result["status"] == "not graded" and "did not start" in result["reason"]
 
 
+def test_the_sandbox_is_not_told_what_the_tests_will_draw():
+    source = "import sys, numpy as np\nseeds = []\nnp.random.seed, old = (lambda s: (seeds.append(s), print('SEED', s))), np.random.seed"
+    log = grade(kinds.attack(source))["log"]
+    told = {int(word) for word in __import__("re").findall(r"SEED (\d+)", log)}
+    run = grading._Run(kinds.master(), kinds.cohort(), "ada", "ada", None, LIMITS, False, kinds.SECRET, None)
+    drawn = {run.number(part.name, stage, "judge") for part in kinds.master().parts for stage in ("visible", "hidden")}
+    assert len(told) >= 6 and not told & drawn
+
+
+def test_with_the_override_honest_work_is_graded_as_well():
+    assert grade(kinds.pack(kinds.solved()), trusted=True)["points"] == kinds.FULL
+
+
 class TestPlainData:
     """Objects that lie: the judge compares values, and only plain ones."""
 

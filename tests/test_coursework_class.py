@@ -369,5 +369,16 @@ def test_a_release_makes_its_secret_once_and_hides_it(tmp_path):
     assert secret.read_text().strip().encode() not in first
 
 
+def test_the_guide_quotes_what_was_measured():
+    from helpers import evidence
+
+    stored, guide = evidence.load("grading_speed"), (kinds.ROOT / "book/guide/coursework.md").read_text(encoding="utf-8")
+    heavy, light, far = stored["tensorflow"], stored["numpy"]["ours"], stored["two dask workers"]
+    for facts in (heavy["ours"], heavy["nbgrader"], light, far["tensorflow"], far["numpy"]):
+        assert f"| {facts['seconds']} | {facts['processor']} |" in guide
+    assert f"That is {heavy['ratio']} of nbgrader's time" in guide and heavy["ratio"] <= 0.6
+    assert heavy["ours"]["processor"] <= heavy["nbgrader"]["processor"] and (heavy["submissions"], stored["numpy"]["submissions"]) == (20, 200)
+
+
 def test_limits_are_positive_and_have_defaults_that_fit_tensorflow():
     assert sandbox.Limits().memory >= 2500 and sandbox.Limits().cell >= 30

@@ -78,7 +78,7 @@ def test_versions_agree():
 
 def test_importing_is_cheap():
     code = (
-        "import sys, helpers.data, helpers.controls, helpers.compare, helpers.evidence, helpers.transfer, helpers.plots\n"
+        "import sys, helpers.data, helpers.controls, helpers.compare, helpers.evidence, helpers.transfer, helpers.plots, helpers.coursework\n"
         "print([m for m in ('tensorflow', 'keras', 'scipy', 'sklearn', 'ipywidgets') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -181,16 +181,20 @@ class _Run:
                 self.log = self.session.log.decode("utf-8", errors="replace")[-20_000:]
         return found
 
+    def number(self, *words):
+        """Return a number that only who has the secret of the cohort can foresee."""
+        return int.from_bytes(hashlib.sha256(":".join([self.secret, self.student, *words]).encode()).digest()[:4], "big")
+
     def test(self, part):
         """Return why the tests of a part fail, for the student; "" when they pass."""
         cell = next(c for c in self.master.notebook.cells if c.metadata.nbgrader.grade_id == part.name)
         source = masters.with_token(cell.source, self.cohort)
         visible = masters.strip_hidden(source)
         for stage, text in [("visible", visible), ("hidden", source)][: 1 if visible == source.rstrip() else 2]:
-            seed = int.from_bytes(hashlib.sha256(f"{self.secret}:{self.student}:{part.name}:{stage}".encode()).digest()[:4], "big")
             try:
-                self.session.ask("seed", seed=seed)
-                judge.run_test(self.session, text, self.identity, self.cohort, np.random.default_rng(seed))
+                # Two seeds: what the sandbox is told must not tell which inputs the test will draw.
+                self.session.ask("seed", seed=self.number(part.name, stage, "sandbox"))
+                judge.run_test(self.session, text, self.identity, self.cohort, np.random.default_rng(self.number(part.name, stage, "judge")))
             except (judge.Dead, TimeoutError) as error:
                 self.slow |= "took" in str(error)
                 return f"Your code {error} while this part was tested."
