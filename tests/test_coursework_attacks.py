@@ -239,7 +239,7 @@ def test_metadata_that_claims_points_and_markdown_with_scripts_change_nothing():
 
 def test_a_master_in_which_something_is_left_is_not_released():
     text = (kinds.ROOT / f"book/assignments/{kinds.NAME}.md").read_text(encoding="utf-8")
-    for good, bad, named in (("### BEGIN HIDDEN TESTS\nx, w", "### BEGIN HIDEN TESTS\nx, w", "test-unit"), ("### BEGIN SOLUTION\nalarm_w", "## BEGN SOLUTION\nalarm_w", "alarm"),
+    for good, bad, named in (("### BEGIN HIDDEN TESTS\nx, w", "### BEGIN HIDEN TESTS\nx, w", "test-unit"), ("### BEGIN SOLUTION\nalarm_w", "## BEGN SOLUTION\nalarm_w", "BEGN SOLUTION"),
                              ("### END HIDDEN TESTS", "### END HIDDEN TEST", "test-"), ("    ### END SOLUTION", "    # END SOLUTION", "unit")):
         assert good in text
         with pytest.raises(masters.MasterError, match=named):

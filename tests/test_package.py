@@ -58,11 +58,12 @@ def test_every_line_of_the_lock_has_hashes_and_no_address():
 
 def test_what_is_installed_is_what_is_locked():
     from importlib.metadata import distributions
+    from sysconfig import get_paths
 
     locked = read_lock(ROOT / "requirements.txt")
     wrong = [
         f"{name} {d.version}"
-        for d in distributions()
+        for d in distributions(path=[get_paths()["purelib"]])  # not what setuptools carries inside itself
         if (name := d.metadata["Name"].lower().replace("_", "-")) in locked and d.version not in locked[name]
     ]
     assert not wrong, f"not the locked versions: {wrong}; run make book"
