@@ -33,8 +33,8 @@ assignments: $(VENV)/installed ## make the releases in notebooks/assignments fro
 evidence: $(VENV)/installed ## compute the stored results anew (minutes to hours; needs COURSE_DATA_DIR or a network)
 	@for script in book/evidence/*.py; do $(RUN) $$script || exit 1; done
 
-colab: $(VENV)/installed ## run the notebooks as Colab does: its Python and versions, no helpers, an empty folder
-	@$(RUN) book/tools/simulate_colab.py $(if $(CHAPTER),--chapter $(CHAPTER))
+colab: $(VENV)/installed ## run the notebooks as Colab does: its Python and versions, no helpers, an empty folder (ASSIGNMENTS=1 for those)
+	@$(RUN) book/tools/simulate_colab.py $(if $(CHAPTER),--chapter $(CHAPTER)) $(if $(ASSIGNMENTS),--assignments)
 
 lock: $(VENV)/installed ## choose the newest versions that pyproject.toml allows and write requirements.txt
 	@$(RUN) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -94,6 +94,11 @@ class TestMasters:
         assert "BEGIN" not in "".join(c.source for c in released.cells) and all(not c.get("outputs") for c in released.cells)
         assert "chapter" in released.cells[0].source.lower() and "*About 90 minutes; 20 points." in released.cells[0].source
 
+    def test_every_paper_is_in_the_bibliography(self, path):
+        bibliography = (kinds.ROOT / "book/references.bib").read_text(encoding="utf-8").lower()
+        for link in re.findall(r"\]\((https?://[^)\s]+)\)", path.read_text(encoding="utf-8")):
+            assert re.sub(r"https://(doi\.org/|arxiv\.org/abs/)", "", link.lower()) in bibliography, link
+
     def test_the_committed_release_is_what_the_master_says(self, path):
         import nbformat
 

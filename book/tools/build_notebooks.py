@@ -45,19 +45,18 @@ class ChapterError(Exception):
 def read_chapter(path):
     """Return a chapter's text as a notebook with counted cell ids and no outputs.
 
-    Cells tagged ``hide-cell`` (the set-up cell, answers) or ``hide-input`` (drawing code) are also marked as folded for
+    Cells tagged ``hide-cell`` (set-up cells, answers) or ``hide-input`` (drawing code) are also marked as folded for
     JupyterLab and Colab, and the site's line over the fold says what is in it.
     """
-    notebook, folded = jupytext.read(path, fmt="md:myst"), 0
+    notebook = jupytext.read(path, fmt="md:myst")
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number:03d}"
         hidden = {"hide-cell", "hide-input"} & set(cell.metadata.get("tags", []))
         if hidden:
-            content = "how it is drawn" if hidden == {"hide-input"} else "the answer" if folded else "the set-up cell"
+            content = "how it is drawn" if hidden == {"hide-input"} else "the set-up cell" if "%pip" in cell.source else "the answer"
             cell.metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
             prompts = {"code_prompt_show": f"Show {content}", "code_prompt_hide": f"Hide {content}"}
             cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | prompts
-            folded += 1
     course = notebook.metadata.get("course", {})
     notebook.metadata = nbformat.from_dict(
         {
