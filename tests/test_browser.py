@@ -42,6 +42,7 @@ def toc_pages():
 
 PAGES = toc_pages()
 CHAPTERS = [page for page in PAGES if re.match(r"notebooks/\d", page)]
+ASSIGNMENTS = [page for page in PAGES if page.startswith("notebooks/assignments/")]
 
 
 def find_browser():
@@ -165,12 +166,39 @@ def serious_findings(page):
     ]
 
 
-@pytest.mark.parametrize("name", [*PAGES, "search"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_page_is_accessible(visit, address, name, scheme):
-    page = visit(scheme).open(f"{address}{name}.html")
-    assert page.locator("html").get_attribute("data-theme") == scheme
+def open_all(page):
+    """Unfold what is folded."""
     page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+
+
+@pytest.mark.parametrize("name", [*PAGES, "search"])
+def test_page_is_accessible_in_order_and_described(visit, address, name):
+    page = visit("light").open(f"{address}{name}.html")
+    assert page.locator("html").get_attribute("data-theme") == "light"
+    open_all(page)
+    assert serious_findings(page) == []
+    if name == "search":
+        return
+    levels = page.eval_on_selector_all(
+        "article h1, article h2, article h3, article h4, article h5",
+        "all => all.map(heading => +heading.tagName[1])",
+    )
+    assert levels.count(1) == 1 and levels[0] == 1
+    assert all(below - above <= 1 for above, below in zip(levels, levels[1:]))
+    images = page.eval_on_selector_all(
+        "article img",
+        "all => Promise.all(all.map(image => image.decode().then(() => image.alt)))",
+    )
+    for alt in images:
+        assert len(alt) > 15 and not re.fullmatch(r"\S*(\.\w{3,4}|[0-9a-f]{16,})", alt), alt
+
+
+@pytest.mark.parametrize("name", [*(page for page in PAGES if "/assignments/" not in page), ASSIGNMENTS[0], "search"])
+def test_page_is_accessible_in_the_dark(visit, address, name):
+    """Of the assignments one, since their pages differ in words alone."""
+    page = visit("dark").open(f"{address}{name}.html")
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    open_all(page)
     assert serious_findings(page) == []
 
 
@@ -186,60 +214,8 @@ def test_page_fits_a_phone(visit, address, name):
     assert page.evaluate(stuck) == []
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_headings_are_in_order(visit, address, name):
-    page = visit().open(f"{address}{name}.html")
-    levels = page.eval_on_selector_all(
-        "article h1, article h2, article h3, article h4, article h5",
-        "all => all.map(heading => +heading.tagName[1])",
-    )
-    assert levels.count(1) == 1 and levels[0] == 1
-    assert all(below - above <= 1 for above, below in zip(levels, levels[1:]))
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_images_are_loaded_and_described(visit, address, name):
-    page = visit().open(f"{address}{name}.html")
-    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
-    images = page.eval_on_selector_all(
-        "article img",
-        "all => Promise.all(all.map(image => image.decode().then(() => image.alt)))",
-    )
-    for alt in images:
-        assert len(alt) > 15 and not re.fullmatch(r"\S*(\.\w{3,4}|[0-9a-f]{16,})", alt), alt
-
-
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_mathematics_is_rendered(visit, address, name):
-    page = visit().open(f"{address}{name}.html")
-    source = page.content()
-    if 'class="math ' in source:
-        assert page.locator("mjx-container").count() == page.locator(".math").count()
-        assert page.locator("mjx-container mjx-assistive-mml").count() > 0
-        assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
-    assert "$$" not in page.locator("article").inner_text()
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_figures_move_by_keyboard(visit, address, name):
-    page = visit().open(f"{address}{name}.html")
-    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
-    for figure in page.locator("figure.flip-book").all():
-        image = figure.locator("img").first
-        for slider in figure.locator("input[type=range]").all():
-            shown = slider.locator("xpath=following-sibling::output")
-            before = [image.get_attribute("src"), image.get_attribute("alt"), shown.inner_text()]
-            slider.focus()
-            last = slider.evaluate("range => range.value === range.max")
-            page.keyboard.press("ArrowLeft" if last else "ArrowRight")
-            after = [image.get_attribute("src"), image.get_attribute("alt"), shown.inner_text()]
-            assert all(new != old for new, old in zip(after, before)), after[1:]
-            assert slider.bounding_box()["height"] >= 24
-            assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 50
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_chapter_is_light(visit, address, name):
+def test_chapter_is_light_shows_mathematics_and_moves_by_keyboard(visit, address, name):
     tour = visit()
     page = tour.open(f"{address}{name}.html")
     page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
@@ -249,6 +225,34 @@ def test_chapter_is_light(visit, address, name):
     print(f"{name}: {len(bodies)} requests, {raw / 1e3:.0f} KB, about {sent / 1e3:.0f} KB gzipped")
     assert sent < 800_000
     assert len(bodies) < 40
+    check_mathematics(page)
+    open_all(page)
+    for figure in page.locator("figure.flip-book").all():
+        check_sliders(page, figure)
+
+
+def check_mathematics(page):
+    """Every formula was set, and none is left as text."""
+    if 'class="math ' in page.content():
+        assert page.locator("mjx-container").count() == page.locator(".math").count()
+        assert page.locator("mjx-container mjx-assistive-mml").count() > 0
+        assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    assert "$$" not in page.locator("article").inner_text()
+
+
+def check_sliders(page, figure):
+    """Each slider of a figure changes the picture, its description and the value shown."""
+    image = figure.locator("img").first
+    for slider in figure.locator("input[type=range]").all():
+        shown = slider.locator("xpath=following-sibling::output")
+        before = [image.get_attribute("src"), image.get_attribute("alt"), shown.inner_text()]
+        slider.focus()
+        last = slider.evaluate("range => range.value === range.max")
+        page.keyboard.press("ArrowLeft" if last else "ArrowRight")
+        after = [image.get_attribute("src"), image.get_attribute("alt"), shown.inner_text()]
+        assert all(new != old for new, old in zip(after, before)), after[1:]
+        assert slider.bounding_box()["height"] >= 24
+        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 50
 
 
 @pytest.mark.parametrize("word", ["fine-tuning", "forgetting"])
@@ -282,7 +286,7 @@ def test_focus_can_be_seen(visit, address):
     assert width >= 2
 
 
-@pytest.mark.parametrize("name", [page for page in PAGES if page.startswith("notebooks/assignments/")])
+@pytest.mark.parametrize("name", ASSIGNMENTS)
 def test_assignments_have_a_colab_button(html_dir, name):
     page = (html_dir / f"{name}.html").read_text(encoding="utf-8")
     assert re.search(rf"colab\.research\.google\.com/github/[^\"]+/blob/v\d[^/]*/{name}\.ipynb", page)
