@@ -31,8 +31,9 @@ def running(word):
     return found
 
 
-def test_the_sandbox_works_here():
+def test_the_sandbox_works_here_for_an_ordinary_user():
     sandbox.check()
+    assert not os.environ.get("CI") or os.geteuid() != 0, "continuous integration must test it as instructors use it"
 
 
 @pytest.mark.parametrize("name", kinds.HOSTILE)

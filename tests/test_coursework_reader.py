@@ -162,6 +162,13 @@ class TestCollecting:
         found = collecting.collect(path)
         assert "ok" in {s.student for s in found.submissions} and sorted(tmp_path.rglob("*")) == before
 
+    def test_names_of_students_make_harmless_file_names_that_differ(self):
+        from helpers.coursework import reports
+
+        names = ["ada", "Ada", "../../etc/passwd", "..", "a b", "a-b", "a_b", "", "CON", "x" * 300, "名前", "名字", "a\0b", "<b>", "ada\n"]
+        slugs = [reports.slug(name) for name in names]
+        assert len({slug.lower() for slug in slugs}) == len(names) and all(re.fullmatch(r"[A-Za-z0-9-]{1,60}", slug) for slug in slugs)
+
     @pytest.mark.parametrize(("text", "message"), [("name\nAda\n", "column id"), ("id\nada\nAda\n", "more than once"), ("", "column id")])
     def test_a_bad_roster_is_named(self, tmp_path, text, message):
         (tmp_path / "r.csv").write_text(text, encoding="utf-8")

@@ -26,9 +26,9 @@ pre {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: .6rem; border: 1
 
 
 def slug(student):
-    """Return a file name for a student that is safe on every system and never the same for two."""
+    """Return a file name for a student that is safe on every system and never the same for two, capitals or not."""
     plain = re.sub(r"[^A-Za-z0-9]+", "-", student).strip("-")[:40] or "student"
-    return plain if plain == student else f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}"
+    return plain if plain == student.lower() == student else f"{plain}-{hashlib.sha256(student.encode()).hexdigest()[:8]}"
 
 
 def cell(value):
