@@ -184,7 +184,7 @@ def test_with_the_override_honest_work_is_graded_as_well():
 class TestPlainData:
     """Objects that lie: the judge compares values, and only plain ones."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def session(self):
         with judge.Session(LIMITS) as session:
             session.ask("cell", source="import numpy as np\nclass O:\n    def __eq__(s, o): return True\n    def __len__(s): return -1\n    x = 3\no = O()\n"
