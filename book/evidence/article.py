@@ -12,9 +12,9 @@ has ten epochs, the others five); ``mnist_after``: accuracy on MNIST by epoch, w
 ``check``: a short run on the course-size data that the tests repeat: its gap must keep its sign and roughly its size.
 """
 
-import argparse
 import sys
 
+import arguments
 import numpy as np
 
 from helpers import data, evidence, transfer
@@ -96,13 +96,8 @@ def gather(runs):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=20, help="number of paired seeds (default: 20)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        mnist, fashion = load_pair("full")
-    except (OSError, ValueError) as error:
-        sys.exit(f"article.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], lambda: load_pair("full"), default=20)
+    mnist, fashion = load_pair("full")
     runs = evidence.collect("article", lambda seed: run_seed(seed, mnist, fashion), seeds, [sys.modules[__name__], transfer])
     facts = {"epochs": EPOCHS, "few_updates": FEW_UPDATES, "few_batch": FEW_BATCH, "check": run_check()}
     print(evidence.store("article", "book/evidence/article.py", seeds, runs, **facts, **gather(runs)))

@@ -7,10 +7,10 @@ anew. ``accuracy``: by data set, arm (see ``ARMS``) and labels a class, test acc
 learning rate of each arm, chosen on validation images with 20 labels a class; ``check``: a short run that the tests repeat.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import numpy as np
 
 from helpers import data, evidence, networks, protocol
@@ -80,13 +80,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        examples("mnist"), examples("fashion_mnist")
-    except (OSError, ValueError) as error:
-        sys.exit(f"augmentation.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], lambda: (examples("mnist"), examples("fashion_mnist")))
     depends_on = [sys.modules[__name__], networks, protocol]
     arms = [(name, arm) for name in SETS for arm in ARMS]
 

@@ -18,10 +18,10 @@ trained on the few labels. ``strengths``: the probe's strength, or scratch's rat
 ``check``: short runs that the tests repeat.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import numpy as np
 
 from helpers import data, evidence, protocol
@@ -237,9 +237,7 @@ def tune(job):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
+    seeds = arguments.read_seeds(sys.modules[__name__])
     depends_on = [sys.modules[__name__], protocol]
     tunings = [("rule", rule) for rule in RULES] + [("probe", kind, n) for kind in KINDS for n in COUNTS]
     tuned = evidence.collect("brains_rates", tune, tunings, depends_on)

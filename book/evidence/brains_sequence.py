@@ -15,10 +15,10 @@ start. Every way chose its rate (``rates``), EWC also its strength (``strengths`
 ``check``: a short run that the tests repeat.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import brains
 import numpy as np
 
@@ -165,9 +165,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
+    seeds = arguments.read_seeds(sys.modules[__name__])
     depends_on = [sys.modules[__name__], brains, protocol]
     pairs = [(kind, way) for kind in KINDS for way in WAYS]
     tuned = evidence.collect("brains_sequence_rates", tune, pairs, depends_on)

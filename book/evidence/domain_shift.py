@@ -11,10 +11,10 @@ and ``permuted``, the same classes under other names. ``misled``: on scikit-lear
 rates, chosen on validation images; ``check``: a short run that the tests repeat.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import label_efficiency
 import numpy as np
 from scipy import ndimage
@@ -139,13 +139,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        digits()
-    except (OSError, ValueError) as error:
-        sys.exit(f"domain_shift.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], digits)
     depends_on = [sys.modules[__name__], label_efficiency, networks, protocol]
     cases = (*REPAIRED, *TASKS)
     arms = [("repair", case, arm) for case in cases for arm in ARMS if (case, arm) != ("odd or even", "copied")]

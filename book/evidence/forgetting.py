@@ -10,10 +10,10 @@ for the new task (the old head is kept); the same, with a few or many old images
 two tasks learned jointly from scratch. ``check``: a short run that the tests repeat.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import numpy as np
 import two_tasks
 
@@ -103,13 +103,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        pair()
-    except (OSError, ValueError) as error:
-        sys.exit(f"forgetting.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], pair)
     jobs = [(arm, seed) for seed in seeds for arm in ARMS]
     depends_on = [sys.modules[__name__], two_tasks, protocol]
     runs = evidence.collect("forgetting", lambda job: run_arm(*job), jobs, depends_on)

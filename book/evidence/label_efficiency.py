@@ -21,10 +21,10 @@ copied and frozen, the head copied where classes are the same; ``random``, a fro
 ``scanner``), the body of a network that learned clothes, all trained.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import numpy as np
 
 from helpers import data, evidence, fonts, networks, protocol, transfer
@@ -169,13 +169,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        fresh_mnist()
-    except (OSError, ValueError) as error:
-        sys.exit(f"label_efficiency.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], fresh_mnist)
     depends_on = [sys.modules[__name__], networks, protocol, fonts]
     arms = [(case, arm, count) for case in COUNTS for arm in ARMS[case] for count in TUNED_AT]
     tuned = evidence.collect("label_efficiency_rates", tune, arms, depends_on)

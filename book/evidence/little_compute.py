@@ -18,11 +18,12 @@ of four networks and four ways to run each, kilobytes, and milliseconds for one 
 ``speed_rounds`` rounds that took turns, all in one run. ``check``: a short run that the tests repeat.
 """
 
-import argparse
 import functools
 import sys
 import tempfile
 import time
+
+import arguments
 import zlib
 from pathlib import Path
 
@@ -342,13 +343,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        mnist()
-    except (OSError, ValueError) as error:
-        sys.exit(f"little_compute.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], mnist)
     depends_on = [sys.modules[__name__], networks, protocol, fonts]
 
     def tune(job):

@@ -12,10 +12,10 @@ shifted copies after 1,500 updates instead of the 300 of ``augmentation.py``. ``
 run that the tests repeat.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import augmentation
 import numpy as np
 
@@ -88,13 +88,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        examples()
-    except (OSError, ValueError) as error:
-        sys.exit(f"little_data.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], examples)
     depends_on = [sys.modules[__name__], networks, protocol]
 
     def validate(size, rate, seed):

@@ -15,10 +15,10 @@ fine-tuned from one start: ``single``, their mean accuracy; ``averaged``, the me
 repeat. All runs have Adam's rate 1e-3.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import numpy as np
 
 from helpers import data, evidence, fonts, networks, protocol, transfer
@@ -115,13 +115,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        mnist()
-    except (OSError, ValueError) as error:
-        sys.exit(f"merging.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], mnist)
     runs = evidence.collect("merging", run_seed, seeds, [sys.modules[__name__], networks, protocol, fonts])
     facts = {"shares": SHARES, "factors": FACTORS, "check": run_check()}
     facts["path"] = {name: [run["path"][name] for run in runs] for name in runs[0]["path"]}

@@ -11,10 +11,10 @@ afterwards. All are lists over seeds; all arms have Adam's rate 1e-3, which no a
 tests repeat.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import label_efficiency
 import numpy as np
 import two_tasks
@@ -102,13 +102,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        images("mnist"), images("fashion_mnist")
-    except (OSError, ValueError) as error:
-        sys.exit(f"multitask.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], lambda: (images("mnist"), images("fashion_mnist")))
     arms = [("clothes", arm, count) for arm in CLOTHES_ARMS for count in CLOTHES_COUNTS]
     arms += [("digits", arm, count) for arm in DIGIT_ARMS for count in DIGIT_COUNTS]
     jobs = [(*arm, seed) for seed in seeds for arm in arms]

@@ -17,10 +17,10 @@ mean over the seeds after the first; ``chosen``: by optimizer, the index of the 
 lists over seeds; ``default``: the test accuracy of the untuned arms; ``check``: a short run that the tests repeat.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import numpy as np
 
 from helpers import evidence, optimizers
@@ -131,9 +131,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=60, help="number of paired seeds (default: 60)")
-    seeds = range(parser.parse_args().seeds)
+    seeds = arguments.read_seeds(sys.modules[__name__], default=60)
     runs = evidence.collect("optimizers", run_seed, seeds, [sys.modules[__name__], optimizers])
     parts = ("validation", "first_epoch", "chosen", "early", "test", "default")
     gathered = {part: {name: [run[part][name] for run in runs] for name in runs[0][part]} for part in parts}

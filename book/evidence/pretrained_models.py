@@ -13,11 +13,11 @@ example through each network, on one thread. ``settings``: strength of the probe
 examples at ``TUNED_AT``; ``check``: a short run that the tests repeat.
 """
 
-import argparse
 import functools
 import sys
 import time
 
+import arguments
 import numpy as np
 
 from helpers import data, evidence, networks, pretrained, protocol, samples
@@ -244,14 +244,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        for task in COUNTS:
-            network_of(task)
-    except (OSError, ValueError, ModuleNotFoundError) as error:
-        sys.exit(f"pretrained_models.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], lambda: [network_of(task) for task in COUNTS])
     depends_on = [sys.modules[__name__], networks, pretrained, protocol, samples]
 
     pairs = [(task, arm) for task in COUNTS for arm in ARMS]

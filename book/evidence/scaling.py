@@ -9,10 +9,10 @@ fine-tuning (``0`` pictures: from scratch); ``width``: by width of the network, 
 its ``loss``. Lists over seeds. ``check``: a short run that the tests repeat. All runs have Adam's rate 1e-3.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import numpy as np
 
 from helpers import data, evidence, fonts, networks, protocol, transfer
@@ -90,13 +90,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        mnist()
-    except (OSError, ValueError) as error:
-        sys.exit(f"scaling.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], mnist)
     jobs = [("size", count, seed) for seed in seeds for count in (0, *SIZES)]
     jobs += [("width", width, seed) for seed in seeds for width in WIDTHS]
     runs = evidence.collect("scaling", run_job, jobs, [sys.modules[__name__], networks, protocol, fonts])

@@ -17,9 +17,9 @@ update, ``activity`` the mean output of the hidden layer on clothes before train
 a short run on the course-size data that the tests repeat.
 """
 
-import argparse
 import sys
 
+import arguments
 import article
 import numpy as np
 
@@ -75,13 +75,8 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=20, help="number of paired seeds (default: 20)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        mnist, fashion = article.load_pair("full")
-    except (OSError, ValueError) as error:
-        sys.exit(f"second_look.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], lambda: article.load_pair("full"), default=20)
+    mnist, fashion = article.load_pair("full")
     depends_on = [sys.modules[__name__], article, transfer]
     runs = evidence.collect("second_look", lambda seed: run_seed(seed, mnist, fashion), seeds, depends_on)
     facts = {

@@ -12,10 +12,10 @@ same with the body frozen, and with a frozen random body (``random``); ``rates``
 labels a class; ``check``: a short run that the tests repeat.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import augmentation
 import numpy as np
 
@@ -136,13 +136,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        digits()
-    except (OSError, ValueError) as error:
-        sys.exit(f"self_supervised.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], digits)
     arms = [(arm, False) for arm in ARMS] + [(arm, True) for arm in FROZEN]
     depends_on = [sys.modules[__name__], networks, protocol, fonts]
 

@@ -12,10 +12,10 @@ each source chosen on validation images; ``rates``: the rates kept; ``check``: a
 All are lists over seeds, by source.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import numpy as np
 from label_efficiency import fresh_mnist
 
@@ -142,13 +142,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        target()
-    except (OSError, ValueError) as error:
-        sys.exit(f"source_choice.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], target)
     depends_on = [sys.modules[__name__], networks, protocol, fonts, similarity]
     arms = ["scratch", *SOURCES]
 

@@ -14,10 +14,10 @@ and the validation images by epoch, a list over seeds; ``speed``: by network and
 epoch in ten rounds, one after the other within each round; ``check``: a short run that the tests repeat.
 """
 
-import argparse
 import sys
 import time
 
+import arguments
 import numpy as np
 
 from helpers import data, evidence, metrics
@@ -272,9 +272,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=12, help="number of paired seeds (default: 12)")
-    seeds = range(parser.parse_args().seeds)
+    seeds = arguments.read_seeds(sys.modules[__name__], default=12)
     depends_on = [sys.modules[__name__], metrics]
     chosen = evidence.collect("training-settings", lambda _: {name: choose(name) for name in SETS}, [0], depends_on)[0]
     models = {}

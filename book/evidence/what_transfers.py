@@ -18,10 +18,10 @@ of the features before and after fine-tuning, on the target's test images;
 ``check``: a short run that the tests repeat.
 """
 
-import argparse
 import functools
 import sys
 
+import arguments
 import numpy as np
 
 from helpers import data, evidence, fonts, networks, protocol, similarity, transfer
@@ -205,13 +205,7 @@ def run_check():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="number of paired seeds (default: 10)")
-    seeds = range(parser.parse_args().seeds)
-    try:
-        target("fonts"), target("clothes")
-    except (OSError, ValueError) as error:
-        sys.exit(f"what_transfers.py: {error}")
+    seeds = arguments.read_seeds(sys.modules[__name__], lambda: (target("fonts"), target("clothes")))
     depends_on = [sys.modules[__name__], networks, protocol, fonts, similarity]
     arms = [("way", pair, way) for pair in PAIRS for way in WAYS]
     arms += [("control", body, way) for body in CONTROLS for way in ("fine-tuned", "frozen")]
