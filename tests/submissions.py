@@ -84,7 +84,7 @@ def filled(**sources):
 
 def zipped(content, name="work.ipynb"):
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(name, content)
     return file.getvalue()
 
@@ -166,6 +166,46 @@ def harmless():
     quiet["cells"].append({"cell_type": "raw", "metadata": {}, "source": "raw"})
     quiet["cells"].append({"cell_type": "code", "metadata": None, "source": None})
     found["strange cells"] = pack(quiet)
+    split = copy.deepcopy(whole)
+    place = split["cells"].index(part(split, "perceptron"))
+    text = "".join(split["cells"][place]["source"])
+    second = copy.deepcopy(split["cells"][place])
+    split["cells"][place]["source"] = "start = 0.0"
+    second["source"] = text.replace("np.zeros(x.shape[1]), 0.0, 0", "np.zeros(x.shape[1]), start, 0")
+    assert second["source"] != text
+    split["cells"].insert(place + 1, second)
+    found["a part's cell split in two"] = pack(split)
+    scratch = copy.deepcopy(whole)
+    place = scratch["cells"].index(part(scratch, "unit"))
+    scratch["cells"].insert(place + 1, copy.deepcopy(scratch["cells"][place]) | {"source": "unit([[1, 2]], [1, 1], 0)"})
+    scratch["cells"].insert(place + 2, code("# Part: unit, tried out\nprint(unit([[1, 2]], [1, 1], 0))"))
+    found["a copy of a part's cell to try things"] = pack(scratch)
+    helper = copy.deepcopy(whole)
+    test = part(helper, "test-unit")
+    test["source"] = "".join(test["source"]) + "\ndef weighted_sum(x, w):\n    return np.asarray(x, float) @ np.asarray(w, float)"
+    part(helper, "agree")["source"] = "".join(part(helper, "agree")["source"]).replace("    both,", "    weighted_sum(x, [1, 1])\n    both,")
+    found["a helper written under a test"] = pack(helper)
+    locked = copy.deepcopy(whole)
+    for cell in locked["cells"]:
+        if "".join(cell["source"]).startswith("import numpy"):
+            cell["source"] = "".join(cell["source"]).replace("import numpy as np", "import numpy as np, scipy.special")
+    part(locked, "unit")["source"] = "def unit(x, w, b):\n    return (scipy.special.expit(np.asarray(x) @ np.asarray(w) + b) > 0.5).astype(int)"
+    found["an import added on a locked line"] = pack(locked)
+    for kind in ("markdown", "raw", "code"):
+        moved = copy.deepcopy(whole)
+        answer = part(moved, "analogy")
+        if kind == "markdown":  # the answer in a cell of its own under the question
+            place = moved["cells"].index(answer)
+            moved["cells"].insert(place + 1, {"cell_type": "markdown", "metadata": {}, "source": "".join(answer["source"])})
+            answer["source"] = part(bare(), "analogy")["source"]
+        else:
+            answer["cell_type"] = kind
+            answer |= {"outputs": [], "execution_count": None} if kind == "code" else {}
+        found[f"an answer in a {kind} cell"] = pack(moved)
+    kinds_of_number = copy.deepcopy(whole)
+    current = part(kinds_of_number, "current")
+    current["source"] = "".join(current["source"]) + "\nfrom fractions import Fraction\nmy_current, alarm_b = np.longdouble(my_current), Fraction(-3, 2)\nalarm_w = map(int, (1, 1, 2))"
+    found["numbers of unusual kinds"] = pack(kinds_of_number)
     stated = solved("Ada ")
     found["id with a capital and a space"] = pack(stated)
     return found
@@ -185,9 +225,17 @@ def broken():
         "another notebook": (pack({"cells": [code("print(1)")], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}), "No cell of this notebook belongs"),
         "two in a zip": (_two(whole), "exactly one"),
         "a damaged zip": (zipped(whole)[:200], "damaged"),
+        "a number of 5,000 digits": (b'{"cells": [' + b"1" * 5000 + b"]}", "damaged"),
+        "worksheets that are none": (b'{"worksheets": [{"cells": 7}]}', "damaged"),
+        "a zip with a damaged stream": (_flip(zipped(whole)), "damaged"),
+        "too much code": (pack({"cells": [code("a = 1\n" * 600_000)], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}), "Take out what is not your work"),
         "deeply nested": (b"[" * 100_000, "no notebook"),
         "cells that are none": (pack({"cells": [1, "x", None, {"cell_type": "code"}]}), "No cell"),
     }
+
+
+def _flip(content):
+    return content[:400] + bytes(64) + content[464:]
 
 
 def _two(content):
@@ -242,6 +290,10 @@ HOSTILE = {
     "import hooks": "import sys\nclass F:\n    def find_spec(self, name, path=None, target=None):\n        import types\n        sys.modules[name] = types.ModuleType(name)\nsys.meta_path.insert(0, F())",
     "everything is equal": CLAIM_ALL,
     "an array that lies": "class Liar(np.ndarray if 'np' in globals() else object):\n    def __eq__(self, o): return True\n    shape = property(lambda s: (50,))\n    dtype = property(lambda s: 'int64')\nimport numpy as np\ndef unit(x, w, b): return np.zeros(1).view(Liar) if issubclass(Liar, np.ndarray) else Liar()\nagree = unit",
+    "empty arrays": "import numpy as np\nE = np.zeros((0, 1, 1, 1, 1))\ndef unit(*a): return E\nagree = unit\ndef train_perceptron(*a, **k): return E, E, E\nalarm_w, alarm_b, my_current = [E, E, E], E, E\ndef count_spikes(*a, **k): return E",
+    "lists of empty arrays": "import numpy as np\ndef unit(*a): return [np.zeros((0, 1))] * 2\nagree = unit\nalarm_w, alarm_b = [[], [], []], []\nmy_current = []",
+    "memory in files without a name": "import os, time\nheld = []\nfor n in range(40):\n    held.append(os.memfd_create(str(n)))\n    for _ in range(60): os.write(held[-1], b'x' * (1 << 20))\ntime.sleep(1000)",
+    "a text that no file takes": "print('\\ud800'.encode('utf-8', 'surrogatepass'))\nraise ValueError('\\ud800')",
     "a pickle": "class P:\n    def __reduce__(self):\n        import os\n        return os.system, ('touch /tmp/pickled /scratch/pickled',)\nunit = agree = alarm_w = my_current = P()\nimport pickle\ncount_spikes = pickle.dumps(P())",
     "an answer too long": "import numpy as np\ndef unit(*a): return np.zeros(30_000_000)\nalarm_w = 'x' * 200_000_000\nagree = unit",
     "an endless list": "alarm_w = []\nalarm_w.append(alarm_w)\nclass E:\n    def __len__(self): return 10**18\n    def __getitem__(self, k): return 1\nmy_current = E()",

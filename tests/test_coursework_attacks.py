@@ -181,6 +181,25 @@ def test_with_the_override_honest_work_is_graded_as_well():
     assert grade(kinds.pack(kinds.solved()), trusted=True)["points"] == kinds.FULL
 
 
+def test_memory_that_no_process_shows_is_counted():
+    result = grade(kinds.attack(kinds.HOSTILE["memory in files without a name"]))
+    assert any("used more than 1200 MB of memory" in note for note in result["notes"])
+
+
+def test_what_a_student_raises_while_a_hidden_test_runs_is_not_shown():
+    notebook = kinds.solved()
+    kinds.part(notebook, "unit")["source"] = "def unit(x, w, b):\n    if len(x) > 2: raise TimeoutError(f'it took {x!r}')\n    return (np.asarray(x) @ np.asarray(w) + b > 0).astype(int)"
+    result = grade(kinds.pack(notebook))
+    message = next(part["message"] for part in result["parts"] if part["part"] == "test-unit")
+    assert message.startswith("The visible tests pass") and not result["slow"]
+
+
+def test_a_long_chain_of_names_takes_the_reader_no_time():
+    began = time.monotonic()
+    result = grade(kinds.attack("import " + "a." * 60_000 + "a"))
+    assert result["points"] == 0 and time.monotonic() - began < 40
+
+
 class TestPlainData:
     """Objects that lie: the judge compares values, and only plain ones."""
 
@@ -198,6 +217,19 @@ class TestPlainData:
         assert self.value(session, "d") == {"k": (1, 2.5)} and math_isinf(self.value(session, "inf"))
         array = self.value(session, "a")
         assert array.shape == (2, 3) and array.dtype == float and array[1, 2] == 5
+
+    def test_shapes_are_not_stretched(self):
+        import numpy as np
+
+        strict, three = judge.StrictNumpy(), np.arange(3.0)
+        for shape in ((0,), (0, 1), (0, 1, 1), (3, 1), (1, 3, 1)):
+            answer = np.zeros(shape).view(judge.Answer)
+            for compare in (strict.allclose, lambda a, b: (a == b).all(), lambda a, b: np.abs(a - b).sum() < 1, lambda a, b: strict.allclose([a], b)):
+                with pytest.raises((AssertionError, ValueError)):
+                    assert compare(answer, three)
+        same = three.copy().view(judge.Answer)
+        assert strict.allclose(same, three) and (2 * same == three + three).all() and strict.isclose(0.1 + 0.2, 0.3) and (same @ three) == 5
+        assert np.zeros((0, 2)).view(judge.Answer).shape == (0, 2) and strict.allclose(np.zeros((0, 2)).view(judge.Answer), np.zeros((0, 2)))
 
     def test_other_objects_are_never_true_equal_or_arrays(self, session):
         import numpy as np

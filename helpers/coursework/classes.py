@@ -7,7 +7,7 @@ import os
 from . import grading, masters, reports, sandbox
 
 
-def grade_class(master_text, name, secret, submissions, folder, limits=None, jobs=None, scheduler=None, security=None, trusted=False, progress=True):
+def grade_class(master_text, name, secret, submissions, folder, limits=None, jobs=None, scheduler=None, security=None, trusted=False, progress=True, known=()):
     """Grade what has changed, and return all results.
 
     Parameters
@@ -26,6 +26,8 @@ def grade_class(master_text, name, secret, submissions, folder, limits=None, job
         Address of a dask scheduler, in place of threads here.
     security : distributed.Security, optional
     trusted, progress : bool
+    known : sequence of str
+        Ids of the roster.
 
     Returns
     -------
@@ -40,11 +42,11 @@ def grade_class(master_text, name, secret, submissions, folder, limits=None, job
     folder.mkdir(parents=True, exist_ok=True)
     master = masters.parse(master_text, name)
     cohort = masters.token(secret, name)
-    results, todo, identity = {}, [], grading.identities(submissions)
+    results, todo, identity = {}, [], grading.identities(submissions, known)
     for submission in submissions:
-        known = load(folder / f"{reports.slug(submission.student)}.json")
-        if known and known["status"] != "not graded" and known["key"] == grading.key(master, cohort, submission.student, submission.content, limits, identity[submission.student][0]):
-            results[submission.student] = known | {"late": submission.late, "name": submission.name, "remark": identity[submission.student][1]}
+        kept = load(folder / f"{reports.slug(submission.student)}.json")
+        if kept and kept["status"] != "not graded" and kept["key"] == grading.key(master, cohort, submission.student, submission.content, limits, identity[submission.student][0]):
+            results[submission.student] = kept | {"late": submission.late, "name": submission.name, "remark": identity[submission.student][1]}
         else:
             todo.append(submission)
     bar = tqdm(total=len(todo), desc=f"grading {name}", unit="file", disable=not progress)

@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import zipfile
+import zlib
 
 from . import reader
 
@@ -121,7 +122,7 @@ def _read_member(place, info):
     try:
         with zipfile.ZipFile(place) as archive:
             return _read_some(archive.open(info))
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError):
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError, ValueError):
         return b""  # damaged or locked: unreadable, not a failure of the whole class
 
 
@@ -138,9 +139,13 @@ def who(path):
     -------
     tuple of (str, str, str, bool, str)
     """
-    parts = [part for part in re.split(r"[\\/]", path) if part not in ("", ".", "..")]
+    path = path.encode("utf-8", "replace").decode()
+    parts = [part for part in re.split(r"[\\/]", path) if part not in ("", ".", "..")] or ["?"]
     file = parts[-1]
-    for part in reversed(parts):
+    # What the LMS wrote comes first; a student chooses the rest, and may choose somebody else's name.
+    if len(parts) == 1 and (found := CANVAS.match(file)):
+        return found["id"], found["name"], found["id"], bool(found["late"]), found["file"]
+    for part in parts:
         if found := MOODLE.match(part):
             return found["id"], found["name"], found["id"], False, found["file"] or file
     if found := CANVAS.match(file):
@@ -213,15 +218,21 @@ def _resubmission(file):
 def _lookup(student, name, number, roster):
     if roster is None:
         return student, name
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
     for row in roster:
-        full = row.get("name", "").lower()
-        turned = "".join(reversed(full.split())) if len(full.split()) == 2 else full
         known = {row["id"].lower(), row.get("email", "").split("@")[0].lower()} - {""}
-        spelt = {re.sub(r"[^a-z0-9]", "", text) for text in (full, turned)} - {""}
-        if student.lower() in known or (number and number == row.get("lms")) or plain in spelt:
+        if (number and number == row.get("lms")) or student.lower() in known:
             return row["id"], row.get("name") or name
-    return None, name
+    if number and any(row.get("lms") for row in roster):
+        return None, name  # the LMS's number is on no row: a name alone could be somebody else's
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    found = [row for row in roster if plain and plain in _spellings(row.get("name", "").lower())]
+    return (found[0]["id"], found[0]["name"]) if len(found) == 1 else (None, name)
+
+
+def _spellings(name):
+    """Return a name as LMSs write it into file names: without spaces, and last name first."""
+    words = name.split()
+    return {re.sub(r"[^a-z0-9]", "", "".join(order)) for order in (words, words[::-1], words[-1:] + words[:-1])} - {""}
 
 
 def printable(text):

@@ -128,7 +128,7 @@ def grade(
         people = collecting.read_roster(roster) if roster else None
         collected = collecting.collect(submissions, people)
         results, fresh = classes.grade_class(text, known.name, secret, collected.submissions, out / "results", limits_of(memory, processes, seconds, total), jobs,
-                                             scheduler, security_of(tls) if scheduler else None, trust)
+                                             scheduler, security_of(tls) if scheduler else None, trust, known=[row["id"] for row in people or []])
         marks = reports.read_marks(out / "marks.csv", results)
     except (sandbox.NoSandbox, ValueError, OSError) as error:
         stop(error)
@@ -193,13 +193,14 @@ def regrade(
     known, _ = read_master(master)
     secret = read_secret(secret_file)
     try:
-        found = collecting.collect(submissions, collecting.read_roster(roster) if roster else None).submissions
+        people = collecting.read_roster(roster) if roster else []
+        found = collecting.collect(submissions, people or None).submissions
     except (ValueError, OSError) as error:
         stop(error)
     one = next((s for s in found if s.student == student), None)
     if one is None:
         stop(f"{student!r} is not among {len(found)} submissions: {', '.join(collecting.printable(s.student) for s in found[:10])} ...")
-    identity, remark = grading.identities(found)[student]
+    identity, remark = grading.identities(found, [row["id"] for row in people])[student]
     result = grading.grade(known, masters.token(secret, known.name), student, one.content, trusted=trust, secret=secret,
                            verbose=lambda line: typer.echo(collecting.printable(line)), identity=identity)
     if remark:

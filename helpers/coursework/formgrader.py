@@ -50,7 +50,8 @@ def submitted(master, cohort, result, cells):
     for cell in notebook.cells:
         name = cell.metadata.nbgrader.grade_id
         if cell.metadata.nbgrader.solution and name in own:
-            cell.source = own[name]
+            # Formgrader shows Markdown with the scripts and links that are in it; a code block shows them as text.
+            cell.source = own[name] if cell.cell_type == "code" else "\n".join(f"    {line}" for line in own[name].splitlines())
         if cell.cell_type == "code" and name in parts and parts[name]["points"] != parts[name]["of"]:
             cell.outputs = [new_output("error", ename="Failed", evalue=parts[name]["message"], traceback=[parts[name]["message"]])]
         made.append(cell)

@@ -26,7 +26,7 @@ def key(master, cohort, student, content, limits, identity=None):
     return digest.hexdigest()
 
 
-def grade(master, cohort, student, content, limits=None, trusted=False, secret="", verbose=None, identity=None):
+def grade(master, cohort, student, content, limits=None, trusted=False, secret="", verbose=None, identity=None, distort=None):
     """Grade a submission.
 
     Parameters
@@ -46,6 +46,8 @@ def grade(master, cohort, student, content, limits=None, trusted=False, secret="
         Is given one line of the log at a time.
     identity : str, optional
         The id for which the personal numbers were drawn, when it is not ``student``; see :func:`identities`.
+    distort : callable, optional
+        See :class:`helpers.coursework.judge.Session`.
 
     Returns
     -------
@@ -66,8 +68,9 @@ def grade(master, cohort, student, content, limits=None, trusted=False, secret="
     except reader.Unreadable as error:
         return result | {"status": "unreadable", "reason": str(error)}
     result["notes"], result["answers"] = list(merged.notes), merged.answers
+    identity = judge.readable(identity) if identity else None
     try:
-        run = _Run(master, cohort, student, identity or student, merged, limits, trusted, secret, say)
+        run = _Run(master, cohort, student, identity or student, merged, limits, trusted, secret, say, distort)
         result["parts"] = run.mark()
     except sandbox.NoSandbox as error:
         return result | {"status": "not graded", "reason": str(error)}
@@ -80,7 +83,7 @@ def grade(master, cohort, student, content, limits=None, trusted=False, secret="
     return result
 
 
-def identities(submissions):
+def identities(submissions, known=()):
     """Return for whom each submission's personal numbers were drawn, with a remark where that is not who handed it in.
 
     A wrongly written id costs nobody anything. The id of somebody else in the class does: the numbers of one's own count.
@@ -88,6 +91,8 @@ def identities(submissions):
     Parameters
     ----------
     submissions : list of helpers.coursework.collecting.Submission
+    known : sequence of str
+        Ids of the roster, where there is one.
 
     Returns
     -------
@@ -101,25 +106,25 @@ def identities(submissions):
         except reader.Unreadable:
             stated[submission.student] = ""
     plain = {student: text.strip().lower() for student, text in stated.items()}
-    handed_in, found = {student.lower() for student in plain}, {}
+    others, found = {student.lower() for student in [*plain, *known]}, {}
     for student, own in plain.items():
         if own in ("", "your id", student.lower()):
             found[student] = student, ""
-        elif own in handed_in:
+        elif own in others:
             found[student] = student, f"The notebook states the id {own!r}, which is somebody else's; the numbers of {student!r} were used. A person should look."
         elif list(plain.values()).count(own) > 1:
             found[student] = own, f"The notebook states the id {own!r}, and so do others. A person should look."
         else:
-            found[student] = own, f"The notebook states the id {own!r}; its numbers were used."
+            found[student] = own, f"The notebook states the id {own!r}; its numbers were used.{' A person should look.' if known else ''}"
     return found
 
 
 class _Run:
     """The cells and tests of one submission, started anew after what ended the sandbox."""
 
-    def __init__(self, master, cohort, student, identity, merged, limits, trusted, secret, say):
+    def __init__(self, master, cohort, student, identity, merged, limits, trusted, secret, say, distort=None):
         self.master, self.cohort, self.student, self.identity, self.merged = master, cohort, student, identity, merged
-        self.limits, self.trusted, self.secret, self.say = limits, trusted, secret, say
+        self.limits, self.trusted, self.secret, self.say, self.distort = limits, trusted, secret, say, distort
         self.session, self.left_out, self.starts, self.notes, self.log, self.slow = None, set(), 0, [], "", False
         self.end = time.monotonic() + limits.total
 
@@ -129,7 +134,7 @@ class _Run:
             self.starts += 1
             if self.session is not None:
                 self.session.close()
-            self.session = judge.Session(self.limits, self.trusted, self.end)
+            self.session = judge.Session(self.limits, self.trusted, self.end, self.distort)
             for number, (name, source, _) in enumerate(self.merged.steps):
                 if number in self.left_out:
                     continue
@@ -142,7 +147,7 @@ class _Run:
                     break
                 except Exception as other:  # noqa: BLE001 - too long, or an answer that a submission made up
                     error = f"{type(other).__name__}: {other}"
-                    self.slow |= isinstance(other, TimeoutError)
+                    self.slow |= isinstance(other, judge.TookTooLong)
                     self.left_out.add(number)  # what took too long once is not waited for again
                 if error is None:
                     self.say(f"{name}: ran")
@@ -195,8 +200,8 @@ class _Run:
                 # Two seeds: what the sandbox is told must not tell which inputs the test will draw.
                 self.session.ask("seed", seed=self.number(part.name, stage, "sandbox"))
                 judge.run_test(self.session, text, self.identity, self.cohort, np.random.default_rng(self.number(part.name, stage, "judge")))
-            except (judge.Dead, TimeoutError) as error:
-                self.slow |= "took" in str(error)
+            except (judge.Dead, judge.TookTooLong) as error:
+                self.slow |= isinstance(error, judge.TookTooLong) or "took" in str(error)
                 return f"Your code {error} while this part was tested."
             except Exception as error:  # noqa: BLE001 - a test that fails, in whatever way
                 shown = f"{type(error).__name__}: {error}".removesuffix(": ")[:500]

@@ -9,6 +9,7 @@ import zipfile
 from . import masters
 
 LARGEST = 100 * 1024 * 1024  # bytes of a file, and of what a zip unpacks to
+MOST_CELLS, MOST_CODE, PARSED = 3000, 3_000_000, 20_000  # cells; letters of code in all; letters of a cell that is parsed
 
 
 class Unreadable(ValueError):
@@ -34,6 +35,18 @@ def read_notebook(content, name="the file"):
     Unreadable
         With a reason that a student understands.
     """
+    try:
+        cells = _read(content, name)
+    except Unreadable:
+        raise
+    except Exception as error:  # noqa: BLE001 - a stranger's file: whatever is wrong with it must not stop a class
+        raise Unreadable(f"{name} is damaged ({type(error).__name__}). Open it in Jupyter or Colab, save it and hand in again.") from None
+    if len(cells) > MOST_CELLS or sum(len(cell["source"]) for cell in cells) > MOST_CODE:
+        raise Unreadable(f"{name} has more than {MOST_CELLS} cells or {MOST_CODE // 1_000_000} million letters. Take out what is not your work and hand in again.")
+    return cells
+
+
+def _read(content, name):
     if len(content) > LARGEST:
         raise Unreadable(f"{name} is larger than {LARGEST >> 20} MB. Clear the outputs (Edit, Clear all outputs), save and hand in again.")
     if content[:4] == b"PK\x03\x04":
@@ -85,14 +98,15 @@ def _cell(cell):
     source = cell.get("source", cell.get("input", ""))
     if isinstance(source, list):
         source = "".join(line for line in source if isinstance(line, str))
-    if kind not in ("code", "markdown") or not isinstance(source, str):
+    if kind not in ("code", "markdown", "raw", "heading") or not isinstance(source, str):
         return None
     metadata = cell.get("metadata")
     known = metadata.get("nbgrader") if isinstance(metadata, dict) else None
     grade_id = known.get("grade_id") if isinstance(known, dict) else None
     if grade_id is None and isinstance(cell.get("id"), str):  # Colab and old tools may drop one and keep the other
         grade_id = cell["id"]
-    return {"kind": kind, "source": source.replace("\r\n", "\n"), "grade_id": grade_id if isinstance(grade_id, str) else None}
+    source = source.replace("\r\n", "\n").encode("utf-8", "replace").decode()  # halves of surrogate pairs can't be written to a file
+    return {"kind": kind, "source": source, "grade_id": grade_id if isinstance(grade_id, str) else None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +135,8 @@ def merge(master, cohort, cells, student):
     """Return a submission in the order of the master: the master's locked cells and the student's own code.
 
     Cells are recognised by nbgrader's metadata, by the line ``# Part: name``, or by the functions and names they define; of
-    doubled ones the last that differs from the stub counts. Additional cells run after the cell they stood behind. Cells of
-    tests are never taken from a submission.
+    several of one part all run, in their order. Additional cells run after the cell they stood behind, and additional texts
+    belong to the text for a person that they stand behind. Tests are never taken from a submission, only lines added to them.
 
     Parameters
     ----------
@@ -147,17 +161,25 @@ def merge(master, cohort, cells, student):
     owners, notes = _defined_names(master), []
     matched, extras, anchor, hits = {}, {}, None, 0
     for cell in cells:
-        grade_id, sure = _recognise(cell, released, owners)
+        names = _names(cell["source"]) if cell["kind"] == "code" else set()
+        grade_id, sure = _recognise(cell, names, released, owners)
         if grade_id is None:
-            if cell["kind"] == "code" and cell["source"].strip() and not re.match(r"# Tests: test-", cell["source"]):
+            if not cell["source"].strip() or re.match(r"# Tests: test-", cell["source"]):
+                continue
+            wrong_kind = cell["grade_id"] in released and released[cell["grade_id"]].cell_type == "markdown"
+            if cell["kind"] != "code" or wrong_kind:  # an answer in a cell of its own, or of another kind
+                place = cell["grade_id"] if wrong_kind else anchor
+                if place is not None and released[place].cell_type == "markdown" and released[place].metadata.nbgrader.solution:
+                    matched.setdefault(place, []).append(cell["source"])
+                    anchor = place
+            else:
                 extras.setdefault(anchor, []).append(cell["source"])
             continue
         hits += sure
         anchor = grade_id
-        if _same(cell["source"], released[grade_id].source):
-            matched.setdefault(grade_id, [])
-        else:
-            matched.setdefault(grade_id, []).append(cell["source"])
+        matched.setdefault(grade_id, [])
+        if not _same(cell["source"], released[grade_id].source):
+            matched[grade_id].append(cell["source"])
     if not hits and not any(released[name].metadata.nbgrader.solution for name in matched):
         raise Unreadable(f"No cell of this notebook belongs to the assignment {master.name}. Was another file handed in?")
     steps, answers, empty = [], {}, set()
@@ -171,21 +193,24 @@ def merge(master, cohort, cells, student):
                 if not own:
                     empty.add(name)
         elif kind.solution:
+            own = list(dict.fromkeys(own))  # the same twice is one
             if len(own) > 1:
-                notes.append(f"{name}: {len(own)} cells were found; the last one counts.")
-            if own:
-                steps.append((name, own[-1], False))
-            else:
+                notes.append(f"{name}: {len(own)} cells were found; they run in their order.")
+            steps += [(name, source, False) for source in own]
+            if not own:
                 empty.add(name)
                 notes.append(f"{name}: nothing was written here." if name in matched else f"{name}: the cell is missing.")
         elif not kind.grade:
             source = masters.with_token(master_source(master, name), cohort)
             steps.append((name, re.sub(r"^student\s*=.*$", lambda _: f"student = {student!r}", source, flags=re.MULTILINE), True))
             if own and _is_student_id(own[-1]) is None:
-                added = _only_additions(cell.source, own[-1])
+                added = _additions(cell.source, own[-1])
                 if added:
                     steps.append((None, added, False))
                 notes.append(f"{name}: this cell is locked; {'what was added runs after it' if added else 'the change was ignored'}.")
+        elif own and (added := _additions(cell.source, own[-1])):
+            steps.append((None, added, False))
+            notes.append(f"{name}: a cell of tests is locked; what was added to it runs as a cell of its own.")
         steps += [(None, source, False) for source in extras.pop(name, [])]
     return Merged(steps, answers, notes, empty)
 
@@ -212,23 +237,21 @@ def _same(one, other):
     return "".join(one.split()) == "".join(other.split())
 
 
-def _recognise(cell, released, owners):
+def _recognise(cell, names, released, owners):
     """Return the grade_id that a cell belongs to, and whether that is sure."""
-    kind = {"code": "code", "markdown": "markdown"}[cell["kind"]]
-    grade_id = cell["grade_id"]
+    kind, grade_id = cell["kind"], cell["grade_id"]
     if grade_id in released and released[grade_id].cell_type == kind:
         return grade_id, True
-    if marked := re.search(r"^# (?:Part|Tests): ([a-z0-9-]+)", cell["source"], re.MULTILINE):
-        if marked[1] in released and kind == "code":
-            return marked[1], True
+    if kind == "code" and (marked := re.match(r"\s*# (?:Part|Tests): ([a-z0-9-]+)", cell["source"])) and marked[1] in released:
+        return marked[1], True
     for name, original in released.items():
         if original.cell_type == kind and _same(cell["source"], original.source):
             return name, len(cell["source"]) > 40
     if kind == "code":
-        for name, names in owners.items():
-            if names and names <= _names(cell["source"]):
+        for name, defined in owners.items():
+            if defined and defined <= names:
                 return name, True
-    else:  # a text for a person keeps its question, which ends where the stub stood
+    elif kind == "markdown":  # a text for a person keeps its question, which ends where the stub stood
         for name, original in released.items():
             question = original.source.replace(masters.TEXT_STUB, "").strip()
             if original.cell_type == "markdown" and original.metadata.nbgrader.solution and len(question) > 15 and question[:60] in cell["source"]:
@@ -241,8 +264,10 @@ def _names(source):
     import ast
 
     try:
-        tree = ast.parse(source)
+        tree = ast.parse(source) if len(source) <= PARSED else None  # a long chain of names takes the parser a minute
     except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = None
+    if tree is None:
         return set(re.findall(r"^(?:def|class)\s+(\w+)", source, re.MULTILINE)) | set(re.findall(r"^(\w+)\s*=", source, re.MULTILINE))
     found = set()
     for node in tree.body:
@@ -260,10 +285,20 @@ def _defined_names(master):
     return {c.metadata.nbgrader.grade_id: own[c.metadata.nbgrader.grade_id] for c in master.notebook.cells if c.cell_type == "code" and c.metadata.nbgrader.solution}
 
 
-def _only_additions(original, edited):
-    """Return the lines that were added to a locked cell, or "" when lines of it were changed or taken out."""
+def _additions(original, edited):
+    """Return what was added to a locked cell: its new lines, or of a cell that was changed otherwise its new imports and functions."""
+    import ast
+
     kept = {line.strip() for line in original.splitlines() if line.strip()}
     lines = edited.splitlines()
-    if not kept <= {line.strip() for line in lines}:
+    if kept <= {line.strip() for line in lines}:
+        added = "\n".join(line for line in lines if line.strip() not in kept)
+        if not any(line[:1].isspace() for line in added.splitlines() if line.strip()):
+            return added
+    try:
+        tree = ast.parse(edited) if len(edited) <= PARSED else None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
-    return "\n".join(line for line in lines if line.strip() not in kept)
+    found = [] if tree is None else [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))]
+    texts = [ast.get_source_segment(edited, node) for node in found]
+    return "\n".join(text for text in texts if text and text.strip() not in original)

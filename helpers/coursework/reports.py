@@ -33,7 +33,8 @@ def slug(student):
 
 def cell(value):
     """Return a text for a CSV that no spreadsheet takes for a formula."""
-    text = str(value).replace("\0", "")
+    text = str(value).replace("\0", "").encode("utf-8", "replace").decode()
+    text = re.sub(r"([;\t\r\n]\s*)([=+\-@|%])", r"\1'\2", text)  # a reader that splits at semicolons finds none either
     return f"'{text}" if text.startswith(FORMULA) and not re.fullmatch(r"-?\d+(\.\d+)?", text) else text
 
 
@@ -163,4 +164,4 @@ def write_feedback(folder, results, marks, title):
     """Write one page a student into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for result in results:
-        pathlib.Path(folder, f"{slug(result['student'])}.html").write_text(feedback(result, marks, title), encoding="utf-8")
+        pathlib.Path(folder, f"{slug(result['student'])}.html").write_text(feedback(result, marks, title), encoding="utf-8", errors="replace")

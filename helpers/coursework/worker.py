@@ -5,6 +5,7 @@ submission shares this process and can make it say anything. What it says is dat
 """
 
 import base64
+import itertools
 import json
 import os
 import resource
@@ -117,8 +118,12 @@ class Desk:
             return {"l": [self.encode(item, depth + 1) for item in value], "t": type(value) is tuple}
         if type(value) is dict and depth < 6 and all(type(key) in (str, int) for key in value):
             return {"d": [[key, self.encode(item, depth + 1)] for key, item in value.items()]}
+        if isinstance(value, np.longdouble) or type(value).__name__ == "Fraction":
+            return self.encode(float(value), depth)
         if isinstance(value, np.generic):
             return self.encode(value.item(), depth)
+        if type(value).__name__ in ("range", "map", "zip", "filter", "generator", "set", "frozenset", "dict_keys", "dict_values"):
+            return self.encode(list(itertools.islice(value, 1_000_000)), depth)
         if type(value).__module__.startswith(("tensorflow", "keras")) and type(value).__name__ in ("EagerTensor", "ResourceVariable", "Variable"):
             value = np.asarray(value)
         if type(value) is np.ndarray and value.dtype.kind in "biufcUS":
