@@ -204,7 +204,7 @@ def harmless():
         found[f"an answer in a {kind} cell"] = pack(moved)
     kinds_of_number = copy.deepcopy(whole)
     current = part(kinds_of_number, "current")
-    current["source"] = "".join(current["source"]) + "\nfrom fractions import Fraction\nmy_current, alarm_b = np.longdouble(my_current), Fraction(-3, 2)\nalarm_w = map(int, (1, 1, 2))"
+    current["source"] = "".join(current["source"]) + "\nfrom fractions import Fraction\nmy_current, alarm_b = np.longdouble(my_current), Fraction(-3, 2)\nalarm_w = np.array([1, 1, 2], np.int8)"
     found["numbers of unusual kinds"] = pack(kinds_of_number)
     stated = solved("Ada ")
     found["id with a capital and a space"] = pack(stated)

@@ -184,7 +184,8 @@ def test_marks_by_hand_go_through_nbgrader_and_back(folder, tmp_path):
     base, expected, _ = folder
     place = tmp_path / "in"
     place.mkdir()
-    for number in (0, 21):
+    other = next(s for s, (name, _) in expected.items() if name == "two parts missing")
+    for number in (0, int(other[1:])):
         shutil.copytree(next((base / "in").glob(f"Person {number}_*")), place / f"Person {number}_{5000 + number}_assignsubmission_file")
     common = (place, "--master", MASTER, "--out", base / "out", "--roster", base / "roster.csv")
     done = run("to-nbgrader", *common, "--secret-file", base / "secret", "--course", tmp_path / "course")
@@ -192,7 +193,7 @@ def test_marks_by_hand_go_through_nbgrader_and_back(folder, tmp_path):
     script = f"""
 from nbgrader.api import Gradebook
 with Gradebook("sqlite:///{tmp_path / 'course/gradebook.db'}", "course") as book:
-    for student, score in (("s000", 16.0), ("s021", 7.0)):
+    for student, score in (("s000", 16.0), ("{other}", 7.0)):
         found = book.find_submission_notebook("{kinds.NAME}", "{kinds.NAME}", student)
         assert found.score == score, (student, found.score)
         assert sum(grade.needs_manual_grade for grade in found.grades) == 2
@@ -202,7 +203,6 @@ with Gradebook("sqlite:///{tmp_path / 'course/gradebook.db'}", "course") as book
 """
     environment = os.environ | {"PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment)
-    assert expected["s021"][0] == "two parts missing"
     done = subprocess.run([sys.executable, "-m", "helpers.coursework", "from-nbgrader", *map(str, common), "--course", tmp_path / "course"], capture_output=True, text=True, env=environment)
     assert "1 marks" in done.stdout, done.stderr
     run("grade", base / "in", "--master", MASTER, "--secret-file", base / "secret", "--roster", base / "roster.csv", "--out", base / "out", *LIMITS)
