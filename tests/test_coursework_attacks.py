@@ -200,6 +200,33 @@ def test_a_long_chain_of_names_takes_the_reader_no_time():
     assert result["points"] == 0 and time.monotonic() - began < 40
 
 
+def test_a_failure_of_the_judge_itself_is_no_zero(monkeypatch):
+    def broken(source):
+        raise SystemError("AST constructor recursion depth mismatch")
+
+    monkeypatch.setattr(judge, "parse_alone", broken)
+    result = grade(kinds.pack(kinds.solved()))
+    assert result["status"] == "not graded" and "The judge failed" in result["reason"]
+
+
+def test_threads_that_judge_at_once_do_not_disturb_each_other():
+    """Python 3.11's parser counts one depth for all threads; a thousandth of the honest work once lost a part by it."""
+    import concurrent.futures
+    from types import SimpleNamespace
+
+    cell = next(c for c in kinds.master().notebook.cells if c.metadata.nbgrader.grade_id == "test-perceptron")
+    session = SimpleNamespace(ask=lambda do, **more: (_ for _ in ()).throw(KeyError("nothing")))
+
+    def judged(_):
+        try:
+            judge.run_test(session, cell.source, "ada", "c", None)
+        except NameError:  # no student there: the text was parsed, and that is all this is about
+            return True
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(judged, range(3000)))
+
+
 class TestPlainData:
     """Objects that lie: the judge compares values, and only plain ones."""
 

@@ -203,6 +203,8 @@ class _Run:
             except (judge.Dead, judge.TookTooLong) as error:
                 self.slow |= isinstance(error, judge.TookTooLong) or "took" in str(error)
                 return f"Your code {error} while this part was tested."
+            except sandbox.NoSandbox:
+                raise
             except Exception as error:  # noqa: BLE001 - a test that fails, in whatever way
                 shown = f"{type(error).__name__}: {error}".removesuffix(": ")[:500]
                 self.say(f"{part.name}, {stage}: {shown}")

@@ -22,6 +22,7 @@ import time
 import numpy as np
 
 from . import personal_rng, sandbox
+from .reader import PARSING, parse_alone
 
 LONGEST = 8 << 20  # bytes of an answer
 DEPTH = 8
@@ -344,7 +345,10 @@ def run_test(session, source, student, cohort, fresh):
     Exception
         Whatever a test raises that does not pass.
     """
-    tree = ast.parse(source)
+    try:
+        tree = parse_alone(source)
+    except (SystemError, MemoryError) as error:  # the master's text has been through the gates: the failure is ours
+        raise sandbox.NoSandbox(f"The judge failed: {error}") from error
     names = {"np": StrictNumpy(), "math": math, "student": student, "cohort": cohort, "rng": fresh, "personal_rng": personal_rng}
     stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     stored |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
@@ -358,4 +362,6 @@ def run_test(session, source, student, cohort, fresh):
                 names[node.id] = session.ask("value", of={"n": node.id})
             except KeyError:
                 raise NameError(f"{node.id} is not defined") from None
-    exec(compile(tree, "<test>", "exec"), names)  # noqa: S102 - the master's own text
+    with PARSING:
+        code = compile(tree, "<test>", "exec")
+    exec(code, names)  # noqa: S102 - the master's own text

@@ -1,15 +1,29 @@
 """Reading what students hand in, however it was saved, and putting their code into the order of the master."""
 
+import ast
 import dataclasses
 import io
 import json
 import re
+import threading
 import zipfile
 
 from . import masters
 
 LARGEST = 100 * 1024 * 1024  # bytes of a file, and of what a zip unpacks to
 MOST_CELLS, MOST_CODE, PARSED = 3000, 3_000_000, 20_000  # cells; letters of code in all; letters of a cell that is parsed
+
+
+PARSING = threading.Lock()
+
+
+def parse_alone(source):
+    """Return the syntax tree of a source, one thread at a time.
+
+    Python 3.11 counts the depth of recursion for all threads together: two that parse at once may raise SystemError.
+    """
+    with PARSING:
+        return ast.parse(source)
 
 
 class Unreadable(ValueError):
@@ -261,10 +275,8 @@ def _recognise(cell, names, released, owners):
 
 def _names(source):
     """Return the names that a cell defines at its top level; of code that does not parse, those that start a line."""
-    import ast
-
     try:
-        tree = ast.parse(source) if len(source) <= PARSED else None  # a long chain of names takes the parser a minute
+        tree = parse_alone(source) if len(source) <= PARSED else None  # a long chain of names takes the parser a minute
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         tree = None
     if tree is None:
@@ -287,8 +299,6 @@ def _defined_names(master):
 
 def _additions(original, edited):
     """Return what was added to a locked cell: its new lines, or of a cell that was changed otherwise its new imports and functions."""
-    import ast
-
     kept = {line.strip() for line in original.splitlines() if line.strip()}
     lines = edited.splitlines()
     if kept <= {line.strip() for line in lines}:
@@ -296,7 +306,7 @@ def _additions(original, edited):
         if not any(line[:1].isspace() for line in added.splitlines() if line.strip()):
             return added
     try:
-        tree = ast.parse(edited) if len(edited) <= PARSED else None
+        tree = parse_alone(edited) if len(edited) <= PARSED else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     found = [] if tree is None else [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))]
