@@ -79,7 +79,7 @@ def look(path):
         with open(path, 'rb') as f:
             if b'CANARY-' + b'4711' in f.read(200_000): print('FOUND', path)
     except OSError: pass
-for root in ('/work', '/home', '/root', '/tmp', '/var', '/etc', '/course', '/scratch', '/run', '/mnt', '/srv', '/opt', {folder!r}):
+for root in ('/home', '/root', '/tmp', '/var', '/etc', '/course', '/scratch', '/run', '/mnt', '/srv', '/opt', {folder!r}):
     for folder, folders, files in os.walk(root):
         if 'site-packages' in folder or '/lib/python' in folder: continue
         for name in files: look(os.path.join(folder, name))
