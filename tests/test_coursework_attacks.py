@@ -14,8 +14,7 @@ import submissions as kinds
 from helpers.coursework import grading, judge, masters, sandbox
 
 LIMITS = sandbox.Limits(memory=1200, processes=100, disk=64, cell=3, total=20)
-pytestmark = pytest.mark.skipif(not os.environ.get("CI") and not __import__("shutil").which("bwrap"),
-                                reason="bubblewrap is not installed (apt install bubblewrap); every test of the sandbox is left out")
+pytestmark = kinds.NEEDS_SANDBOX
 
 
 def grade(content, student="ada", **more):

@@ -17,8 +17,7 @@ import submissions as kinds
 
 from helpers.coursework import classes, collecting, grading, reports, sandbox
 
-pytestmark = pytest.mark.skipif(not os.environ.get("CI") and not shutil.which("bwrap"),
-                                reason="bubblewrap is not installed (apt install bubblewrap); grading a class is left out")
+pytestmark = kinds.NEEDS_SANDBOX
 MASTER = kinds.ROOT / f"book/assignments/{kinds.NAME}.md"
 LIMITS = ("--memory", "1200", "--processes", "100", "--seconds", "3", "--total", "15")
 CLASS_HOSTILE = ("endless loop", "memory bit by bit", "fork bomb", "kills everything", "NumPy patched", "syntax trees", "everything is equal", "forged answers", "a pickle", "import hooks",

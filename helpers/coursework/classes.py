@@ -60,7 +60,7 @@ def grade_class(master_text, name, secret, submissions, folder, limits=None, job
     def task(submission):
         return master_text, name, secret, submission.student, submission.content, limits, trusted, identity[submission.student][0]
 
-    with bar, _executor(jobs or os.cpu_count() or 1, scheduler, security) as submit:
+    with bar, _Executor(jobs or os.cpu_count() or 1, scheduler, security) as submit:
         running = {submit(task(submission)): submission for submission in todo}
         slow = []
         for future in concurrent.futures.as_completed(running) if scheduler is None else _dask_completed(running):
@@ -89,7 +89,7 @@ def _result(future, submission, master):
                 "points": 0.0, "of": sum(p.points for p in master.parts), "by_hand": 0, "parts": [], "answers": {}, "notes": [], "log": "", "slow": False, "seconds": 0.0}
 
 
-class _executor:
+class _Executor:
     """Threads here, or a dask cluster; gives a function that takes a task and returns a future."""
 
     def __init__(self, jobs, scheduler, security):

@@ -30,7 +30,7 @@ def release(
     check: Annotated[bool, typer.Option("--check", help="Only check; write nothing.")] = False,
     trust: Annotated[bool, TRUST] = False,
 ):
-    """Make the notebooks that students get, after both gates: the solution earns every point, the bare release none."""
+    """Make the notebooks that students get, after the gates: the solution earns every point, the bare release and empty answers none."""
     import nbformat
 
     from . import gates
@@ -53,7 +53,7 @@ def release(
             made.append((master, cohort))
             points = sum(p.points for p in master.parts)
             by_hand = sum(p.points for p in master.parts if p.by_hand)
-            typer.echo(f"{master.name}: {len(master.parts)} parts, {masters.count_points(points)}, {by_hand:g} of them by hand; both gates passed")
+            typer.echo(f"{master.name}: {len(master.parts)} parts, {masters.count_points(points)}, {by_hand:g} of them by hand; all gates passed")
     if wrong:
         stop(f"{len(wrong)} problem{'s' if len(wrong) > 1 else ''}; nothing was written.")
     if not check:
